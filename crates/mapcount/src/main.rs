@@ -1,0 +1,2 @@
+//! The `mapcount` program.
+fn main() {}

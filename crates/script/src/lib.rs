@@ -1,0 +1,2 @@
+//! The scenario language of mapcount: parse, run, expect, trace, diff.
+#![forbid(unsafe_code)]
