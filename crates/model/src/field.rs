@@ -32,14 +32,16 @@ pub struct Row {
     pub names: &'static [(&'static str, ReleaseRange)],
 }
 
-const fn series(from: (u16, u16), to: (u16, u16)) -> ReleaseRange {
+/// The releases of the series `from` to `to`; either end may be [`OPEN`].
+pub(crate) const fn series(from: (u16, u16), to: (u16, u16)) -> ReleaseRange {
     ReleaseRange {
         from: if from.0 == 0 { None } else { Some(Release::new(from.0, from.1, 0)) },
         to: if to.0 == 0 { None } else { Some(Release::new(to.0, to.1, 0)) },
     }
 }
 
-const OPEN: (u16, u16) = (0, 0);
+/// No end of a [`series`].
+pub(crate) const OPEN: (u16, u16) = (0, 0);
 
 macro_rules! fields {
     ($($(#[doc = $doc:literal])+ $variant:ident { $key:literal, $scope:ident, $initial:literal, $flag:literal,
@@ -83,7 +85,7 @@ fields! {
     LargeMapcount { "large_mapcount_raw", LargeFolio, -1, false, [("_large_mapcount", (6, 10), OPEN)] },
     /// FOLL_PIN references on the folio.
     Pincount { "pincount", LargeFolio, 0, false,
-        [("hpage_pinned_refcount", (5, 7), (5, 15)), ("compound_pincount", (5, 16), (6, 2)), ("_pincount", (6, 3), OPEN)] },
+        [("hpage_pinned_refcount", (5, 7), (5, 17)), ("compound_pincount", (5, 18), (6, 2)), ("_pincount", (6, 3), OPEN)] },
     /// The address space in slot 0; 0 if the slot is empty.
     MmId0 { "mm_id0", LargeFolio, 0, false, [("_mm_id[0]", (6, 15), OPEN)] },
     /// The address space in slot 1; 0 if the slot is empty.
@@ -96,7 +98,7 @@ fields! {
     MaybeShared { "maybe_shared", LargeFolio, 0, true, [("FOLIO_MM_IDS_SHARED", (6, 15), OPEN)] },
     /// On the deferred split queue.
     Deferred { "deferred", LargeFolio, 0, true,
-        [("deferred_list", (4, 5), (5, 17)), ("_deferred_list", (5, 18), OPEN)] },
+        [("page_deferred_list()", (4, 5), (4, 17)), ("deferred_list", (4, 18), (6, 2)), ("_deferred_list", (6, 3), OPEN)] },
     /// Some page lost its last mapping while the folio stayed mapped; set with queueing, sticky.
     PartiallyMapped { "partially_mapped", LargeFolio, 0, true, [("PG_partially_mapped", (6, 12), OPEN)] },
     /// The page belongs to one process alone and may be written in place; of a PMD-mapped folio only the head's counts.

@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod field;
+pub mod layout;
 pub mod release;
 pub mod units;
