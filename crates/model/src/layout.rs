@@ -84,8 +84,8 @@ pub struct Layout {
     pub release: Release,
     /// The size of `struct page`: 64, or 56 before its parts were aligned in pairs of words.
     pub page_bytes: u16,
-    /// The members, by page and offset. Of members in the same place the first is the usual meaning,
-    /// the others are unions with it; flags and bit fields follow their word.
+    /// The members, by page and word. Of members in the same place the first is the usual meaning, the
+    /// others are unions with it; flags and bit fields follow their word.
     pub members: Vec<Member>,
     /// Where the layout was read: struct, file and version.
     pub sources: Vec<&'static str>,
@@ -124,11 +124,10 @@ pub fn layout(release: Release) -> Layout {
     for member in members.iter_mut().filter(|member| member.flag && member.bits.is_none()) {
         member.bits = blocks::flag_bit(member.name, release).map(|bit| (bit, bit));
     }
-    // Stable, so that of members in one place the one declared first stays first; flags come behind
-    // everything else of their word, also behind its upper half.
+    // Stable: within a word the blocks' order says which meaning is the usual one. Flags come last.
     members.sort_by_key(|member: &Member| {
-        let part = member.flag || (member.bits.is_some() && member.bytes == 8);
-        (member.page, member.offset / 8, part, member.offset)
+        let of_word = member.flag || (member.bits.is_some() && member.bytes == 8);
+        (member.page, member.offset / 8, of_word)
     });
     Layout { release, page_bytes: blocks::page_bytes(release), members, sources }
 }
