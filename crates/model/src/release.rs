@@ -72,11 +72,11 @@ impl ReleaseRange {
 
 impl fmt::Display for ReleaseRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.from.is_some() && self.from == self.to {
-            return write!(f, "{}", self.from.expect("just seen"));
-        }
         if let Some(from) = self.from {
             write!(f, "{from}")?;
+            if self.to == self.from {
+                return Ok(());
+            }
         }
         f.write_str("..")?;
         if let Some(to) = self.to {
