@@ -1,0 +1,3 @@
+//! What the program prints.
+
+pub mod layout;
