@@ -1,9 +1,10 @@
 //! What a compound page keeps in the words of its tail pages.
 
-use super::{Block, FLAGS, V2_6_39, V3_1, V4_18, V6_1, V6_15, block, flag, high, list, low, part, word};
+use super::{Block, FLAGS, V3_1, V4_18, V6_1, V6_15, block, flag, high, list, low, part, word};
 use crate::field::{Field, OPEN};
 use crate::layout::Member;
 
+const LRU_ORDER: &str = "set_compound_order(), of page[1].lru (include/linux/mm.h, before v4.0)";
 const V4_5_DEFERRED: &str = "page_deferred_list() (mm/huge_memory.c, v4.5, v4.9)";
 const V4_16: &str = "the posting of the struct page reshuffle, its base (include/linux/mm_types.h, v4.17)";
 const V5_7: &str = "the posting that added the pin count (include/linux/mm_types.h, v5.7); v5.10 and its BTF";
@@ -22,14 +23,14 @@ pub(super) static BLOCKS: &[Block] = &[
         OPEN,
         (3, 0),
         &[1],
-        V2_6_39,
+        LRU_ORDER,
         &[word(5, "lru.next (dtor)", "the destructor"), word(6, "lru.prev (order)", "the order as a number")],
     ),
     block(
         (3, 1),
         (3, 19),
         &[1],
-        V3_1,
+        LRU_ORDER,
         &[word(4, "lru.next (dtor)", "the destructor"), word(5, "lru.prev (order)", "the order as a number")],
     ),
     block((4, 0), (4, 3), &[1], V3_1, &[word(4, "compound_dtor", ""), word(5, "compound_order", "")]),
