@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::overlay::{Span, overlay};
 use super::{Difference, Kind, Options};
-use crate::trace::Rle;
+use crate::trace::{Rle, plain};
 
 /// Values are quoted up to this length.
 const MAX_QUOTE: usize = 160;
@@ -76,7 +76,8 @@ impl<'a> Sink<'a> {
         if self.skips(field) {
             return;
         }
-        let place = plain(place);
+        let text = |value: &dyn fmt::Display| plain(&value.to_string(), MAX_QUOTE);
+        let place = text(place);
         // A process, a mapping or a folio that one side lacks is named by its place alone.
         let path = match (place.is_empty(), field) {
             (true, _) => field.to_owned(),
@@ -85,13 +86,13 @@ impl<'a> Sink<'a> {
         };
         self.out.push(Difference {
             step: self.step,
-            op: plain(&self.op),
+            op: text(&self.op),
             kind,
             field,
             path,
             pages,
-            model: plain(model),
-            recording: plain(recording),
+            model: text(model),
+            recording: text(recording),
         });
     }
 
@@ -111,6 +112,11 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// For the ranges in which a list differs, told up to the limit of the options.
+    pub(super) fn new_ranges(&self) -> Ranges {
+        Ranges::new(self.options.ranges)
+    }
+
     /// Compares lists over pages, the first of which is page `first`.
     pub(super) fn pages(
         &mut self,
@@ -123,7 +129,7 @@ impl<'a> Sink<'a> {
         if model == recording {
             return;
         }
-        let mut ranges = Ranges::new(self.options.ranges);
+        let mut ranges = self.new_ranges();
         overlay(spans(model, first), spans(recording, first), |start, end, ours, theirs| {
             let (ours, theirs) = (ours.map(|span| *span.item), theirs.map(|span| *span.item));
             if ours != theirs {
@@ -158,7 +164,7 @@ pub(super) struct Ranges {
 }
 
 impl Ranges {
-    pub(super) fn new(limit: usize) -> Ranges {
+    fn new(limit: usize) -> Ranges {
         Ranges { limit: limit.max(1), told: Vec::new(), more: 0 }
     }
 
@@ -169,13 +175,6 @@ impl Ranges {
         }
         let (model, recording) = texts();
         self.told.push((start, end, model, recording));
-    }
-}
-
-impl Sink<'_> {
-    /// How many ranges of a list are told.
-    pub(super) fn new_ranges(&self) -> Ranges {
-        Ranges::new(self.options.ranges)
     }
 }
 
@@ -190,22 +189,4 @@ fn spans(list: &Rle<i64>, first: u64) -> Vec<Span<&i64>> {
             span
         })
         .collect()
-}
-
-/// The text of a value: names come from the recording, so that it is cut to a fair length, and what
-/// would act on a terminal is made visible.
-fn plain(value: &dyn fmt::Display) -> String {
-    let text = value.to_string();
-    if text.len() <= MAX_QUOTE && !text.contains(char::is_control) {
-        return text;
-    }
-    let mut plain = String::new();
-    for (index, character) in text.chars().enumerate() {
-        if index == MAX_QUOTE {
-            plain.push('…');
-            break;
-        }
-        if character.is_control() { plain.extend(character.escape_default()) } else { plain.push(character) }
-    }
-    plain
 }

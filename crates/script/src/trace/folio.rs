@@ -168,15 +168,12 @@ impl FolioRow {
 
 /// Appends a row, joined to the last one where it goes on behind it and is equal in every field.
 pub fn push_folio(rows: &mut Vec<FolioRow>, row: FolioRow) {
-    if let Some(last) = rows.last_mut()
-        && last.end() == row.id
-        && last.order == row.order
-        && last.cells() == row.cells()
-    {
-        last.count = last.count.saturating_add(row.count);
-        return;
+    let joins =
+        |last: &FolioRow| last.end() == row.id && last.order == row.order && last.cells() == row.cells();
+    match rows.last_mut().filter(|last| joins(last)) {
+        Some(last) => last.count = last.count.saturating_add(row.count),
+        None => rows.push(row),
     }
-    rows.push(row);
 }
 
 /// As in the trace, words and names without their quotes.

@@ -66,29 +66,34 @@ pub fn push_map(runs: &mut Vec<MapRun>, first: u64, pages: u64, what: Present) {
         Present::Same(frame) if pages == 1 => Present::Frames(frame),
         other => other,
     };
-    if let Some(last) = runs.last_mut()
-        && last.end() == first
-    {
-        let joined = match (&last.what, &what) {
-            (Present::Frames(a), Present::Frames(b)) if a.checked_add(last.pages) == Some(*b) => {
-                Some(Present::Frames(*a))
-            }
-            (Present::Frames(a), Present::Frames(b)) if a == b && last.pages == 1 && pages == 1 => {
-                Some(Present::Same(*a))
-            }
-            (Present::Frames(a), Present::Same(b)) if a == b && last.pages == 1 => Some(Present::Same(*a)),
-            (Present::Same(a), Present::Frames(b)) if a == b && pages == 1 => Some(Present::Same(*a)),
-            (Present::Same(a), Present::Same(b)) if a == b => Some(Present::Same(*a)),
-            (Present::Entry(a), Present::Entry(b)) if a == b => Some(Present::Entry(a.clone())),
-            _ => None,
-        };
-        if let Some(joined) = joined {
+    if let Some(last) = runs.last_mut().filter(|last| last.end() == first) {
+        if let Some(joined) = join((&last.what, last.pages), (&what, pages)) {
             last.pages = last.pages.saturating_add(pages);
             last.what = joined;
             return;
         }
     }
     runs.push(MapRun { first, pages, what });
+}
+
+/// What two adjoining runs, each with its pages, hold as one run.
+fn join((a, a_pages): (&Present, u64), (b, b_pages): (&Present, u64)) -> Option<Present> {
+    let joins = match (a, b) {
+        (Present::Frames(a), Present::Frames(b)) if a.checked_add(a_pages) == Some(*b) => {
+            return Some(Present::Frames(*a));
+        }
+        (Present::Frames(a), Present::Frames(b)) => a == b && a_pages == 1 && b_pages == 1,
+        (Present::Frames(a), Present::Same(b)) => a == b && a_pages == 1,
+        (Present::Same(a), Present::Frames(b)) => a == b && b_pages == 1,
+        (Present::Same(a), Present::Same(b)) => a == b,
+        (Present::Entry(a), Present::Entry(b)) => a == b,
+        _ => false,
+    };
+    match a {
+        _ if !joins => None,
+        Present::Frames(frame) => Some(Present::Same(*frame)),
+        other => Some(other.clone()),
+    }
 }
 
 impl fmt::Display for Present {
@@ -139,15 +144,15 @@ impl<'de> Visitor<'de> for RunVisitor {
         let first: u64 = seq.next_element()?.ok_or_else(|| short(0))?;
         let pages: u64 = seq.next_element()?.ok_or_else(|| short(1))?;
         let mut what = seq.next_element::<Third>()?.ok_or_else(|| short(2))?.0;
-        if let Present::Frames(frame) = what
-            && let Some(word) = seq.next_element::<String>()?
-        {
-            if word != SAME {
-                return Err(A::Error::custom(format_args!(
-                    "{word:?} behind a frame, where only {SAME:?} may stand"
-                )));
+        if let Present::Frames(frame) = what {
+            match seq.next_element::<String>()?.as_deref() {
+                None => {}
+                Some(SAME) => what = Present::Same(frame),
+                Some(word) => {
+                    let message = format!("{word:?} behind a frame, where only {SAME:?} may stand");
+                    return Err(A::Error::custom(message));
+                }
             }
-            what = Present::Same(frame);
         }
         let last_frame = match what {
             Present::Frames(frame) => frame.checked_add(pages),

@@ -6,6 +6,7 @@
 
 mod folio;
 mod map;
+mod plain;
 mod read;
 mod rle;
 mod write;
@@ -15,6 +16,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use folio::{Cell, FieldValue, FolioRow, Shape, push_folio, shape};
+pub(crate) use plain::plain;
+
 pub use map::{MapRun, Present, SWAP, push_map};
 pub use read::{Ignored, Recording, TraceError, read};
 pub use rle::Rle;

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::Utf8Error;
 
+use mapcount_model::field::Field;
 use serde_json::error::Category;
 
 use super::node::Context;
-use crate::trace::VERSION;
+use crate::trace::{Shape, VERSION, plain, shape};
 
 /// Messages quote the input; a quoted line of many megabytes helps nobody.
 const MAX_QUOTE: usize = 200;
@@ -77,8 +78,8 @@ fn column(text: &[u8], bytes: usize) -> u64 {
 fn message(error: &serde_json::Error, path: &str) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    let text = plain(text.strip_suffix(&place).unwrap_or(&text));
-    if path.is_empty() { text } else { format!("{}: {text}", plain(path)) }
+    let text = plain(text.strip_suffix(&place).unwrap_or(&text), MAX_QUOTE);
+    if path.is_empty() { text } else { format!("{}: {text}", plain(path, MAX_QUOTE)) }
 }
 
 fn help(error: &serde_json::Error, context: &Context) -> String {
@@ -87,47 +88,44 @@ fn help(error: &serde_json::Error, context: &Context) -> String {
             "the object has to end on the line where it begins; the file may have been cut off".to_owned()
         }
         Category::Syntax | Category::Io => "each line is one JSON object and nothing else".to_owned(),
-        Category::Data => context
-            .help
-            .clone()
-            .unwrap_or_else(|| format!("{}, or the key left out", expected(&context.path))),
+        Category::Data => context.help.clone().unwrap_or_else(|| expected(&context.path)),
     }
 }
+
+const RUNS: &str = "a list of runs [pages, value] over the folio's pages";
+const FLAG: &str = "true or false";
+const NUMBER: &str = "a whole number";
 
 /// What belongs under the key at which `path` ends.
 fn expected(path: &str) -> String {
-    // `A.x.map` of a process and `folios[3].map` are told apart by nothing but their keys: those are unique.
     let key = path.rsplit('.').next().unwrap_or(path);
     let key = key.split('[').next().unwrap_or(key);
     let text = match key {
+        "" => return "each line is an object with the keys `step` and `op` at least".to_owned(),
         "v" => return format!("the version of the format belongs here: {VERSION}"),
-        "vmas" => "areas [first page, pages, permissions] belong here, in the order of the pages",
+        "step" | "id" | "count" | "order" => return format!("`{key}` is a whole number, 0 or more"),
+        "op" | "why" => return format!("`{key}` is text"),
+        "kernel" | "scheme" | "scenario" | "outcome" | "kind" => "text",
+        "vmas" => "a list of areas [first page, pages, permissions]",
         "map" => {
-            "runs [first page, pages, frame], [first page, pages, frame, \"same\"] or [first page, pages, \"swap\"] belong here, in the order of the pages"
+            "a list of runs [first page, pages, frame], with \"same\" behind it or a word such as \"swap\" for the frame,"
         }
-        "kind" => "one of anon, file, shmem, hugetlb, ksm, zero belongs here",
-        "mm_ids" => "two names of processes belong here, null for an empty slot",
-        "mm_id_mapcount_raw" => "two numbers belong here",
-        "processes" => "an object of processes, each an object of mappings, belongs here",
-        "folios" => {
-            "a list of folios belongs here, each with `id`, `count` and `order`, in the order of their frames"
-        }
-        "refused" => "a list of {\"id\":…,\"why\":…} belongs here",
-        "" => "each line is an object with the keys `step` and `op` at least",
-        _ => return format!("a value as in the format's description belongs under `{}`", plain(key)),
+        "mm_ids" => "a list of the names of two processes, null for an empty slot,",
+        "mm_id_mapcount_raw" => "a list of two numbers",
+        "processes" => "an object of processes, each an object of mappings,",
+        "folios" => "a list of folios, each with `id`, `count` and `order`,",
+        "refused" => "a list of {\"id\":…,\"why\":…}",
+        "system" => "an object of numbers",
+        "tail_refcount" | "kpagecount" => RUNS,
+        "swapcache" => FLAG,
+        "folio_mapcount" | "expected_refcount" => NUMBER,
+        _ => match Field::by_key(key).and_then(shape) {
+            Some(Shape::Pages) => RUNS,
+            Some(Shape::Flag) => FLAG,
+            Some(Shape::Number) => NUMBER,
+            None if key.ends_with("_kb") || path.starts_with("system.") => NUMBER,
+            None => "an object of this format",
+        },
     };
-    text.to_owned()
-}
-
-/// `text` cut to a length fit for a message, and without characters that would act on a terminal.
-fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    for (index, character) in text.chars().enumerate() {
-        if index == MAX_QUOTE {
-            plain.push('…');
-            break;
-        }
-        if character.is_control() { plain.extend(character.escape_default()) } else { plain.push(character) }
-    }
-    plain
+    format!("{text} belongs here, or the key is left out")
 }
