@@ -1,7 +1,8 @@
 //! What the reader refuses and where, and how differences are told.
 
+use mapcount_model::field::Field;
 use mapcount_script::diff::{Kind, Options, diff, summary};
-use mapcount_script::trace::{Recording, TraceError, read};
+use mapcount_script::trace::{FieldValue, Recording, TraceError, read};
 
 fn good(text: &str) -> Recording {
     read(text.as_bytes(), "t").unwrap_or_else(|errors| panic!("{}", errors[0]))
@@ -235,4 +236,31 @@ fn runs_that_differ_everywhere_are_cut_short() {
     let found = diff(&runs([0, 1]).steps, &runs([1, 0]).steps, &Options::default());
     assert_eq!(found.len(), 4);
     assert_eq!(found[3].pages.as_deref(), Some("pages 3..4 and 508 more ranges"));
+}
+
+#[test]
+fn one_frame_throughout_is_not_a_run_of_frames() {
+    let mapped = |run: &str| {
+        good(&format!(r#"{{"step":0,"op":"A: read x","processes":{{"A":{{"x":{{"map":[{run}]}}}}}}}}"#)).steps
+    };
+    let found = |ours, theirs| diff(&mapped(ours), &mapped(theirs), &Options::default()).len();
+    assert_eq!(found("[0,4,7]", r#"[0,4,7,"same"]"#), 1);
+    assert_eq!(found(r#"[0,4,7,"same"]"#, "[0,1,7],[1,3,8]"), 1);
+    assert_eq!(found("[0,1,7]", r#"[0,1,7,"same"]"#), 0);
+    assert_eq!(found("[0,4,7]", "[0,2,7],[2,2,9]"), 0);
+    assert_eq!(found(r#"[0,4,"swap"]"#, r#"[0,4,"migration"]"#), 1);
+}
+
+/// The reader lets no such list pass, but steps need not come from the reader.
+#[test]
+fn lists_of_different_lengths_differ() {
+    let long = good(&with_folio(r#"{"id":0,"count":1,"order":1,"mapcount_raw":[[2,0]]}"#)).steps;
+    let mut short = long.clone();
+    let row = &mut short[0].folios.as_mut().expect("it has a folio")[0];
+    row.fields.insert(Field::Mapcount, FieldValue::Pages([(1, 0)].into_iter().collect()));
+    let found = diff(&short, &long, &Options::default());
+    assert_eq!(
+        found[0].to_string(),
+        "step 0 `A: write x`: folio 0 (order 1) mapcount_raw, pages 1..2: model nothing, recording 0"
+    );
 }
