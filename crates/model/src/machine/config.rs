@@ -1,0 +1,57 @@
+//! What a machine is configured with: its size, and the settings that sysfs has.
+
+use crate::units::Order;
+
+/// A mode of transparent huge pages, for all sizes or for one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ThpMode {
+    /// Everywhere.
+    Always,
+    /// Where MADV_HUGEPAGE asks for it.
+    Madvise,
+    /// Nowhere.
+    Never,
+    /// As the setting for all sizes says.
+    Inherit,
+}
+
+/// The settings of a machine.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Config {
+    /// Base-2 logarithm of the pages that a PMD maps, 1 to 9.
+    pub pmd_order: u8,
+    /// Frames of memory.
+    pub frames: u32,
+    /// `enabled` of transparent huge pages.
+    pub thp: ThpMode,
+    /// `enabled` of each size.
+    pub sizes: [ThpMode; 10],
+    /// khugepaged's `max_ptes_none`: a THP with more zero-filled pages than this is underused.
+    pub max_ptes_none: u32,
+    /// The shrinker splits underused THPs (`shrink_underused`, 6.12 on).
+    pub shrink_underused: bool,
+}
+
+/// Memory of a machine where nothing else is said: 4 GiB.
+pub const DEFAULT_FRAMES: u32 = 1 << 20;
+
+impl Config {
+    /// The settings that a scenario starts from.
+    pub fn new(pmd_order: u8) -> Config {
+        let mut sizes = [ThpMode::Never; 10];
+        sizes[usize::from(pmd_order)] = ThpMode::Inherit;
+        Config {
+            pmd_order,
+            frames: DEFAULT_FRAMES,
+            thp: ThpMode::Madvise,
+            sizes,
+            max_ptes_none: (1 << pmd_order) - 1,
+            shrink_underused: true,
+        }
+    }
+
+    /// The order of a PMD-mapped folio.
+    pub const fn pmd(&self) -> Order {
+        Order(self.pmd_order)
+    }
+}

@@ -1,0 +1,673 @@
+//! The machine: memory, address spaces with their page tables, and what the kernel keeps beside them.
+//!
+//! Operations (`crate::ops`) take `&Machine`. What the kernel shares between CPUs they touch in three ways
+//! only: counters, page-table entries, locks.
+
+pub mod config;
+mod deferred;
+pub mod frames;
+pub mod holders;
+pub mod lock;
+pub mod page_table;
+pub mod vma;
+
+use std::cell::{Cell, RefCell};
+use std::hash::Hasher;
+use std::rc::Rc;
+
+use crate::counters::{CounterMemory, Counters, Plain, Recording};
+use crate::event::{Event, FolioImage, Phase, Refusal};
+use crate::field::{Field, Scope};
+use crate::policy::{DeferredQueue as DeferredPolicy, LruFlush, Pin, Policy};
+use crate::profile::Profile;
+use crate::query::{Answer, Query, Tally};
+use crate::rmap::Rmap;
+use crate::scheme::{self, Known, Lost, Mapper, Scheme};
+use crate::stats::{Stat, Stats};
+use crate::units::{Folio, Kind, Level, MmId, Order, PageRange, Pfn};
+use config::Config;
+use deferred::DeferredQueue;
+use frames::{AnonRoot, Frames, Mapping};
+use holders::Holders;
+use lock::{Guard, Lock, Locks};
+use page_table::{Alike, PageTable};
+use vma::{Vma, Vmas};
+
+/// An address space.
+#[derive(Clone)]
+pub struct Mm {
+    /// Its identity in `_mm_ids`.
+    pub id: MmId,
+    /// Its areas.
+    pub vmas: RefCell<Vmas>,
+    /// Its page tables.
+    pub table: PageTable,
+    /// It pinned a page once (MMF_HAS_PINNED): only then does fork look for pins.
+    pub has_pinned: Cell<bool>,
+}
+
+/// A folio was freed while a counter still said that something of it is mapped or pinned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadFree {
+    /// The folio.
+    pub folio: Folio,
+    /// The counter.
+    pub field: Field,
+    /// The page that it belongs to.
+    pub page: Pfn,
+    /// Its raw value.
+    pub value: i32,
+}
+
+/// A machine that runs one kernel.
+pub struct Machine {
+    /// How its kernel counts.
+    pub scheme: &'static dyn Scheme,
+    /// What its kernel does.
+    pub policy: Policy,
+    /// Its settings.
+    pub config: RefCell<Config>,
+    /// Its memory.
+    pub frames: Frames,
+    /// Its statistics.
+    pub stats: Stats,
+    /// Who holds references besides page tables.
+    pub holders: Holders,
+    counters: Box<dyn CounterMemory>,
+    mms: RefCell<Vec<Option<Rc<Mm>>>>,
+    roots: RefCell<Vec<Vec<MmId>>>,
+    deferred: DeferredQueue,
+    locks: Locks,
+    lru_hold: Cell<bool>,
+    zero_page: Cell<Option<Folio>>,
+    huge_zero: Cell<Option<Folio>>,
+    gather: RefCell<Vec<(Folio, i32)>>,
+    checked: bool,
+    watched: Cell<bool>,
+    events: RefCell<Vec<Event>>,
+    refusals: RefCell<Vec<Refusal>>,
+    bad_frees: RefCell<Vec<BadFree>>,
+}
+
+/// How a machine keeps its counters, and whether it checks itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Plain counters, no checks: as fast as it goes.
+    Fast,
+    /// Plain counters; locks and freed folios are checked.
+    Checked,
+    /// As `Checked`, and every write to a counter is remembered.
+    Recorded,
+}
+
+impl Machine {
+    /// A machine that runs `profile`'s kernel.
+    pub fn new(profile: &Profile, config: Config, mode: Mode) -> Machine {
+        let counters: Box<dyn CounterMemory> = match mode {
+            Mode::Fast | Mode::Checked => Box::new(Plain::default()),
+            Mode::Recorded => Box::new(Recording::default()),
+        };
+        let checked = mode != Mode::Fast;
+        Machine {
+            scheme: profile.scheme,
+            policy: profile.policy,
+            frames: Frames::new(config.frames),
+            config: RefCell::new(config),
+            stats: Stats::default(),
+            holders: Holders::default(),
+            counters,
+            // Ids start at 1; root 0 belongs to nobody.
+            mms: RefCell::new(vec![None]),
+            roots: RefCell::new(vec![Vec::new()]),
+            deferred: DeferredQueue::default(),
+            locks: Locks::new(checked),
+            lru_hold: Cell::new(false),
+            zero_page: Cell::new(None),
+            huge_zero: Cell::new(None),
+            gather: RefCell::default(),
+            checked,
+            watched: Cell::new(false),
+            events: RefCell::default(),
+            refusals: RefCell::default(),
+            bad_frees: RefCell::default(),
+        }
+    }
+
+    /// Its counters.
+    #[inline]
+    pub fn counters(&self) -> &dyn Counters {
+        &*self.counters
+    }
+
+    /// Its counters with their log, where they keep one.
+    pub fn counter_memory(&self) -> &dyn CounterMemory {
+        &*self.counters
+    }
+
+    /// The rmap functions on its counters and statistics.
+    #[inline]
+    pub fn rmap(&self) -> Rmap<'_> {
+        Rmap { scheme: self.scheme, policy: &self.policy, counters: &*self.counters, stats: &self.stats }
+    }
+
+    /// Takes a lock.
+    #[inline]
+    pub fn lock(&self, lock: Lock) -> Guard<'_> {
+        self.locks.take(lock)
+    }
+
+    /// Base-2 logarithm of the pages that a PMD maps.
+    pub fn pmd_order(&self) -> Order {
+        self.config.borrow().pmd()
+    }
+
+    // Address spaces.
+
+    /// A new, empty address space with the lowest free id.
+    pub fn add_mm(&self) -> Rc<Mm> {
+        let mut mms = self.mms.borrow_mut();
+        let free = mms.iter().skip(1).position(Option::is_none).map_or(mms.len(), |index| index + 1);
+        if free == mms.len() {
+            mms.push(None);
+        }
+        let mm = Rc::new(Mm {
+            id: MmId(free as u32),
+            vmas: RefCell::default(),
+            table: PageTable::new(self.pmd_order().0),
+            has_pinned: Cell::new(false),
+        });
+        mms[free] = Some(Rc::clone(&mm));
+        mm
+    }
+
+    /// The address space with this id.
+    pub fn mm(&self, id: MmId) -> Option<Rc<Mm>> {
+        self.mms.borrow().get(id.0 as usize).cloned().flatten()
+    }
+
+    /// All address spaces, by id.
+    pub fn mms(&self) -> Vec<Rc<Mm>> {
+        self.mms.borrow().iter().flatten().cloned().collect()
+    }
+
+    /// Calls `f` with every address space, by id.
+    pub fn each_mm(&self, mut f: impl FnMut(&Mm)) {
+        for mm in self.mms.borrow().iter().flatten() {
+            f(mm);
+        }
+    }
+
+    /// Forgets an address space that maps nothing any more.
+    pub fn remove_mm(&self, id: MmId) {
+        for members in self.roots.borrow_mut().iter_mut() {
+            members.retain(|member| *member != id);
+        }
+        self.mms.borrow_mut()[id.0 as usize] = None;
+    }
+
+    /// A new root for anonymous folios of `mm`.
+    pub fn add_root(&self, mm: MmId) -> AnonRoot {
+        let mut roots = self.roots.borrow_mut();
+        roots.push(vec![mm]);
+        AnonRoot(roots.len() as u32 - 1)
+    }
+
+    /// Lets `mm` map folios of `root` too.
+    pub fn join_root(&self, root: AnonRoot, mm: MmId) {
+        let members = &mut self.roots.borrow_mut()[root.0 as usize];
+        if !members.contains(&mm) {
+            members.push(mm);
+        }
+    }
+
+    /// The address spaces that may map folios of `root`, in the order in which they joined.
+    pub fn members(&self, root: AnonRoot) -> Vec<MmId> {
+        self.roots.borrow()[root.0 as usize].clone()
+    }
+
+    // Folios and their references.
+
+    /// A fresh folio with one reference; `None` when memory is full.
+    pub fn alloc(&self, order: Order, mapping: Mapping) -> Option<Folio> {
+        self.alloc_kind(order, Kind::Anon, Some(mapping))
+    }
+
+    fn alloc_kind(&self, order: Order, kind: Kind, mapping: Option<Mapping>) -> Option<Folio> {
+        let folio = self.frames.alloc(order, kind, mapping)?;
+        self.counters.grow(self.frames.len());
+        self.scheme.prep_folio(&*self.counters, folio);
+        self.phase(Phase::Allocated, None, folio.range());
+        Some(folio)
+    }
+
+    /// The shared zero page; `None` when memory is full.
+    pub fn zero_page(&self) -> Option<Folio> {
+        if self.zero_page.get().is_none() {
+            self.zero_page.set(self.alloc_kind(Order::ZERO, Kind::Zero, None));
+        }
+        self.zero_page.get()
+    }
+
+    /// The huge zero folio; `None` when memory is full.
+    pub fn huge_zero(&self) -> Option<Folio> {
+        if self.huge_zero.get().is_none() {
+            self.huge_zero.set(self.alloc_kind(self.pmd_order(), Kind::Zero, None));
+        }
+        self.huge_zero.get()
+    }
+
+    /// The folio that a used frame belongs to.
+    ///
+    /// # Panics
+    /// If the frame is free: an entry or a holder pointed to freed memory.
+    #[inline]
+    pub fn folio(&self, page: Pfn) -> Folio {
+        self.frames.folio(page).unwrap_or_else(|| panic!("frame {} is used but free", page.0))
+    }
+
+    /// Adds references.
+    #[inline]
+    pub fn get_refs(&self, folio: Folio, count: i32) {
+        if count != 0 {
+            self.counters.add(Field::Refcount, folio.head, count);
+        }
+    }
+
+    /// Drops references and frees the folio with the last one.
+    #[inline]
+    pub fn put_refs(&self, folio: Folio, count: i32) {
+        if count != 0 && self.counters.add(Field::Refcount, folio.head, -count) == 0 {
+            self.free(folio);
+        }
+    }
+
+    /// Takes a reference on a page for somebody who works on it.
+    pub fn get_page(&self, page: Pfn) {
+        self.scheme.get_page(&*self.counters, self.folio(page), page);
+    }
+
+    /// Drops such a reference.
+    pub fn put_page(&self, page: Pfn) {
+        let folio = self.folio(page);
+        if self.scheme.put_page(&*self.counters, folio, page) == 0 {
+            self.free(folio);
+        }
+    }
+
+    fn free(&self, folio: Folio) {
+        if self.checked {
+            self.check_freed(folio);
+        }
+        self.unqueue(folio);
+        if self.policy.anon_exclusive {
+            self.counters.set_each(Field::AnonExclusive, folio.range(), 0);
+        }
+        self.frames.free(folio);
+    }
+
+    /// The kernel asserts at free that a folio's counters have their initial values again
+    /// (`free_tail_page_prepare()`, mm/page_alloc.c, v7.3).
+    fn check_freed(&self, folio: Folio) {
+        let mut bad = |field: Field, page: Pfn| {
+            let value = self.counters.read(field, page);
+            if value != field.row().initial {
+                self.bad_frees.borrow_mut().push(BadFree { folio, field, page, value });
+            }
+        };
+        if self.counters.scan(Field::Mapcount, folio.range()).empty < folio.pages() {
+            for page in folio.range().iter() {
+                bad(Field::Mapcount, page);
+            }
+        }
+        if folio.is_large() {
+            for field in self.scheme.info().fields {
+                let queue = matches!(field, Field::Deferred | Field::PartiallyMapped);
+                if field.row().scope == Scope::LargeFolio && !queue {
+                    bad(*field, folio.head);
+                }
+            }
+        }
+    }
+
+    /// The folios that were freed with counters that were not empty, since this was asked last.
+    pub fn take_bad_frees(&self) -> Vec<BadFree> {
+        self.bad_frees.take()
+    }
+
+    /// What is known of a folio besides its counters.
+    pub fn known(&self, folio: Folio) -> Known {
+        let (pins_exist, has_pincount) = match self.policy.pin {
+            Pin::Absent | Pin::Reference => (false, false),
+            Pin::Counted { from_order } => (true, folio.is_large() && folio.order.0 >= from_order),
+        };
+        Known { has_pincount, pins_exist, ..Known::default() }
+    }
+
+    /// Asks the scheme a question about a page or its folio.
+    pub fn ask(&self, query: Query, page: Pfn, tally: &mut Tally) -> Answer<i64> {
+        let folio = self.folio(page);
+        if folio.kind == Kind::Zero && query != Query::PageCount {
+            // Entries for the zero page are special: nothing counts them.
+            return Answer::Exact(0);
+        }
+        scheme::ask(self.scheme, &*self.counters, query, (folio, page), self.known(folio), tally)
+    }
+
+    /// Whether a folio looks pinned, to an address space that pinned something once.
+    pub fn maybe_pinned(&self, mm: &Mm, folio: Folio) -> bool {
+        mm.has_pinned.get()
+            && self.ask(Query::MaybeDmaPinned, folio.head, &mut Tally::off()).value() == Some(1)
+    }
+
+    /// Its raw reference count.
+    pub fn refcount(&self, folio: Folio) -> i32 {
+        self.counters.read(Field::Refcount, folio.head)
+    }
+
+    /// References that mappings and caches explain. A scheme that cannot tell makes the kernel walk the
+    /// page tables of all who may map the folio.
+    pub fn expected_refcount(&self, folio: Folio) -> i64 {
+        match self.ask(Query::ExpectedRefcount, folio.head, &mut Tally::off()).value() {
+            Some(expected) => expected,
+            None => crate::ops::rmap_walk::count_entries(self, folio),
+        }
+    }
+
+    // Who maps, for schemes that count VMAs.
+
+    /// The mapper for `count` more pages of `folio` in `vma`; asked before the entries are set.
+    #[inline]
+    pub fn adding(&self, mm: &Mm, vma: &Vma, folio: Folio, count: u32) -> Mapper {
+        if !self.scheme.info().capabilities.needs_vma_pages {
+            return Mapper::new(mm.id);
+        }
+        let before = self.pages_in_vma(mm, vma, folio);
+        Mapper { mm: mm.id, vma_pages_before: before, vma_pages_after: before + count }
+    }
+
+    /// The mapper for `count` fewer pages of `folio` in `vma`; asked before the entries are cleared.
+    #[inline]
+    pub fn removing(&self, mm: &Mm, vma: &Vma, folio: Folio, count: u32) -> Mapper {
+        if !self.scheme.info().capabilities.needs_vma_pages {
+            return Mapper::new(mm.id);
+        }
+        let before = self.pages_in_vma(mm, vma, folio);
+        Mapper { mm: mm.id, vma_pages_before: before, vma_pages_after: before - count }
+    }
+
+    /// How many pages of a folio a VMA maps. They can only be where the folio's index says.
+    pub fn pages_in_vma(&self, mm: &Mm, vma: &Vma, folio: Folio) -> u32 {
+        let Some((mut at, end)) = self.place_in_vma(vma, folio) else { return 0 };
+        let mut pages = 0;
+        while at < end {
+            let entry = mm.table.read(at);
+            let len = match mm.table.pmd(at) {
+                page_table::Pmd::Leaf(_) => (end - at).min(mm.table.pmd_end(at) - at),
+                _ => mm.table.run(at, end - at, Alike::IgnoringWrite).1,
+            };
+            if entry.is_present() && !entry.is_zero() && folio.range().contains(entry.page()) {
+                // A run of consecutive frames may leave the folio.
+                let inside = folio.head.0 + folio.pages() - entry.page().0;
+                pages += (len as u32).min(inside);
+            }
+            at += len.max(1);
+        }
+        pages
+    }
+
+    /// Where in `vma` a folio's pages can be mapped: first page, and first page behind.
+    pub fn place_in_vma(&self, vma: &Vma, folio: Folio) -> Option<(u64, u64)> {
+        let mapping = self.frames.mapping(folio);
+        let first = mapping.index.max(vma.offset);
+        let last = (mapping.index + u64::from(folio.pages())).min(vma.offset + (vma.end - vma.start));
+        (mapping.root == vma.root && first < last)
+            .then(|| (vma.start + (first - vma.offset), vma.start + (last - vma.offset)))
+    }
+
+    // The LRU batch.
+
+    /// Whether batches keep their pages until somebody drains them.
+    pub fn set_lru_hold(&self, hold: bool) {
+        self.lru_hold.set(hold);
+    }
+
+    /// Drains the batch before an observer looks, unless it is held.
+    pub fn settle(&self) {
+        if !self.lru_hold.get() {
+            self.lru_drain();
+        }
+    }
+
+    /// Gives a fresh folio to the LRU: small ones wait in a batch with a reference of its own.
+    pub fn lru_add(&self, folio: Folio) {
+        match self.policy.lru_flush {
+            LruFlush::BeforeAdding => {
+                if self.holders.lru_batch().len() == usize::from(self.policy.lru_batch) {
+                    self.lru_drain();
+                }
+                self.get_refs(folio, 1);
+                self.holders.lru_batch().push(folio.head);
+            }
+            LruFlush::AfterAdding => {
+                if folio.is_large() {
+                    return self.lru_drain();
+                }
+                self.get_refs(folio, 1);
+                self.holders.lru_batch().push(folio.head);
+                if self.holders.lru_batch().len() == usize::from(self.policy.lru_batch) {
+                    self.lru_drain();
+                }
+            }
+        }
+    }
+
+    /// Moves what waits to the LRU, which owns no reference.
+    pub fn lru_drain(&self) {
+        let batch = std::mem::take(&mut *self.holders.lru_batch());
+        for page in &batch {
+            self.put_page(*page);
+        }
+        let mut emptied = batch;
+        emptied.clear();
+        // Keep the room, so that the next faults need none.
+        *self.holders.lru_batch() = emptied;
+    }
+
+    // The deferred split queue.
+
+    /// Queues a folio that a removed mapping left partially mapped, as this kernel does.
+    pub fn after_removal(&self, folio: Folio, level: Level, lost: Lost) {
+        let queue = match (lost, level) {
+            (Lost::None, _) => false,
+            (Lost::Some, _) => true,
+            (Lost::All, Level::Pte) => self.policy.queue_fully_unmapped_by_pte,
+            (Lost::All, _) => self.policy.queue_fully_unmapped_by_pmd,
+        };
+        if queue && folio.kind == Kind::Anon {
+            self.queue(folio, true);
+        }
+    }
+
+    /// Queues a folio: because it is partially mapped, or as a candidate that may be underused.
+    /// Folios of two pages have no room for the list.
+    pub fn queue(&self, folio: Folio, partially_mapped: bool) {
+        if folio.order.0 < 2 || self.policy.deferred_queue == DeferredPolicy::Absent {
+            return;
+        }
+        let _guard = self.lock(Lock::Deferred);
+        let flagged = self.policy.deferred_queue == DeferredPolicy::Flagged;
+        let news = if flagged && partially_mapped {
+            let before = self.counters.read(Field::PartiallyMapped, folio.head);
+            self.counters.set(Field::PartiallyMapped, folio.head, 1);
+            before == 0
+        } else {
+            partially_mapped && !self.deferred.contains(folio.head)
+        };
+        if news {
+            self.stats.add(Stat::DeferredSplits, 1);
+        }
+        self.deferred.push(folio.head);
+        self.counters.set(Field::Deferred, folio.head, 1);
+    }
+
+    /// Queues a fresh THP as a candidate, where the kernel does.
+    pub fn queue_candidate(&self, folio: Folio) {
+        if self.policy.deferred_queue == DeferredPolicy::Flagged && self.config.borrow().shrink_underused {
+            self.queue(folio, false);
+        }
+    }
+
+    /// Takes a folio off the queue; says whether it was there.
+    pub fn unqueue(&self, folio: Folio) -> bool {
+        if folio.order.0 < 2 || !self.deferred.remove(folio.head) {
+            return false;
+        }
+        self.counters.set(Field::Deferred, folio.head, 0);
+        self.counters.set(Field::PartiallyMapped, folio.head, 0);
+        true
+    }
+
+    /// The queued folios, oldest first.
+    pub fn queued(&self) -> Vec<Pfn> {
+        self.deferred.heads()
+    }
+
+    /// References to drop once the TLB is flushed.
+    pub fn gather(&self, folio: Folio, count: i32) {
+        self.gather.borrow_mut().push((folio, count));
+    }
+
+    /// Drops the gathered references.
+    pub fn flush_gathered(&self) {
+        let mut gathered = self.gather.take();
+        for (folio, count) in &gathered {
+            self.put_refs(*folio, *count);
+        }
+        gathered.clear();
+        *self.gather.borrow_mut() = gathered;
+    }
+
+    // Phases and refusals.
+
+    /// Lets operations report their phases.
+    pub fn watch(&self, on: bool) {
+        self.watched.set(on);
+    }
+
+    /// Reports a phase of an operation on `pages`, where somebody watches.
+    #[inline]
+    pub fn phase(&self, phase: Phase, mm: Option<MmId>, pages: PageRange) {
+        if self.watched.get() {
+            let folios = self.image(pages);
+            self.events.borrow_mut().push(Event { phase, mm, folios });
+        }
+    }
+
+    /// The phases since this was asked last.
+    pub fn take_events(&self) -> Vec<Event> {
+        self.events.take()
+    }
+
+    /// Notes that a folio was left as it was.
+    pub fn refuse(&self, refusal: Refusal) {
+        self.refusals.borrow_mut().push(refusal);
+    }
+
+    /// The refusals since this was asked last.
+    pub fn take_refusals(&self) -> Vec<Refusal> {
+        self.refusals.take()
+    }
+
+    /// The raw counters of the folios within `pages`.
+    pub fn image(&self, pages: PageRange) -> Vec<FolioImage> {
+        let mut images: Vec<FolioImage> = Vec::new();
+        let mut page = pages.first;
+        while pages.contains(page) {
+            let Some(folio) = self.frames.folio(page) else {
+                page = page.add(1);
+                continue;
+            };
+            let image = self.folio_image(folio);
+            let same = images.last_mut().filter(|last| last.is_alike(&image));
+            match same {
+                Some(last) => last.count += 1,
+                None => images.push(image),
+            }
+            page = folio.head.add(folio.pages());
+        }
+        images
+    }
+
+    fn folio_image(&self, folio: Folio) -> FolioImage {
+        let of_large = self.scheme.info().fields.iter().copied();
+        let fields = [Field::Refcount, Field::Mapcount].into_iter().chain(of_large).filter(|field| {
+            field.row().scope == Scope::Page || folio.is_large()
+        });
+        let runs = |field: Field| {
+            let pages = match field.row().scope {
+                Scope::Page => folio.range(),
+                Scope::LargeFolio => PageRange::one(folio.head),
+            };
+            let mut runs: Vec<(PageRange, i32)> = Vec::new();
+            for page in pages.iter() {
+                let value = self.counters.read(field, page);
+                match runs.last_mut().filter(|(_, last)| *last == value) {
+                    Some((run, _)) => run.len += 1,
+                    None => runs.push((PageRange::one(page), value)),
+                }
+            }
+            (field, runs)
+        };
+        FolioImage { folio, count: 1, fields: fields.map(runs).collect() }
+    }
+
+    /// Feeds the whole state to a hasher: states that hash alike behave alike.
+    pub fn hash_into(&self, state: &mut dyn Hasher) {
+        self.counters.hash_into(state);
+        self.frames.hash_into(state);
+        self.holders.hash_into(state);
+        self.deferred.hash_into(state);
+        let mut sink = state;
+        std::hash::Hash::hash(&*self.config.borrow(), &mut sink);
+        self.each_mm(|mm| {
+            std::hash::Hash::hash(&(mm.id, mm.has_pinned.get()), &mut sink);
+            std::hash::Hash::hash(&*mm.vmas.borrow(), &mut sink);
+            mm.table.hash_into(sink);
+        });
+    }
+
+    /// Bytes held for memory, counters and page tables.
+    pub fn bytes(&self) -> usize {
+        let mut bytes = self.counters.bytes() + self.frames.bytes();
+        self.each_mm(|mm| bytes += mm.table.bytes());
+        bytes
+    }
+}
+
+impl Clone for Machine {
+    fn clone(&self) -> Machine {
+        let mms = self.mms.borrow().iter().map(|mm| mm.as_ref().map(|mm| Rc::new(Mm::clone(mm)))).collect();
+        Machine {
+            scheme: self.scheme,
+            policy: self.policy,
+            config: self.config.clone(),
+            frames: self.frames.clone(),
+            stats: self.stats.clone(),
+            holders: self.holders.clone(),
+            counters: self.counters.boxed_clone(),
+            mms: RefCell::new(mms),
+            roots: self.roots.clone(),
+            deferred: self.deferred.clone(),
+            locks: self.locks.clone(),
+            lru_hold: self.lru_hold.clone(),
+            zero_page: self.zero_page.clone(),
+            huge_zero: self.huge_zero.clone(),
+            gather: self.gather.clone(),
+            checked: self.checked,
+            watched: self.watched.clone(),
+            events: self.events.clone(),
+            refusals: self.refusals.clone(),
+            bad_frees: self.bad_frees.clone(),
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Page tables of an address space: PMD entries, and tables of PTEs below them.
+//!
+//! Operations touch entries through `read`, `set`, `cmpxchg`, `clear` and their forms for ranges; a range
+//! never leaves one table, as in the kernel a page-table lock covers one table.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use crate::units::Pfn;
+
+/// A PMD or PTE.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Entry(u64);
+
+const PRESENT: u64 = 1;
+const WRITE: u64 = 1 << 1;
+const ZERO: u64 = 1 << 2;
+const MIGRATION: u64 = 1 << 3;
+const EXCLUSIVE: u64 = 1 << 4;
+const PFN: u32 = 32;
+
+impl Entry {
+    /// An empty entry.
+    pub const NONE: Entry = Entry(0);
+
+    /// A present entry for a frame.
+    pub const fn present(page: Pfn, write: bool) -> Entry {
+        Entry(PRESENT | if write { WRITE } else { 0 } | (page.0 as u64) << PFN)
+    }
+
+    /// A read-only entry for the shared zero page or the huge zero folio, which nobody counts.
+    pub const fn zero(page: Pfn) -> Entry {
+        Entry(PRESENT | ZERO | (page.0 as u64) << PFN)
+    }
+
+    /// This entry while its page is being moved or split: no mapping, but it remembers what it was.
+    pub const fn to_migration(self, exclusive: bool) -> Entry {
+        Entry(self.0 & !PRESENT | MIGRATION | if exclusive { EXCLUSIVE } else { 0 })
+    }
+
+    /// The present entry that a migration entry becomes.
+    pub const fn from_migration(self) -> Entry {
+        Entry(self.0 & !(MIGRATION | EXCLUSIVE) | PRESENT)
+    }
+
+    /// Whether it is empty.
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether it maps a page.
+    pub const fn is_present(self) -> bool {
+        self.0 & PRESENT != 0
+    }
+
+    /// Whether it maps the shared zero page or the huge zero folio.
+    pub const fn is_zero(self) -> bool {
+        self.0 & ZERO != 0
+    }
+
+    /// Whether it stands for a page that is being moved or split.
+    pub const fn is_migration(self) -> bool {
+        self.0 & MIGRATION != 0
+    }
+
+    /// Whether the page was exclusive when it was taken away.
+    pub const fn is_exclusive(self) -> bool {
+        self.0 & EXCLUSIVE != 0
+    }
+
+    /// Whether it allows writing.
+    pub const fn is_writable(self) -> bool {
+        self.0 & WRITE != 0
+    }
+
+    /// The frame.
+    pub const fn page(self) -> Pfn {
+        Pfn((self.0 >> PFN) as u32)
+    }
+
+    /// The same entry, writable or not.
+    pub const fn with_write(self, write: bool) -> Entry {
+        Entry(if write { self.0 | WRITE } else { self.0 & !WRITE })
+    }
+
+    /// The entry `n` pages on: the next frames, or the same zero page again.
+    #[inline]
+    const fn advanced(self, n: u64) -> Entry {
+        if self.is_zero() || self.is_none() { self } else { Entry(self.0 + (n << PFN)) }
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_none() {
+            return f.write_str("none");
+        }
+        write!(f, "{}", self.page().0)?;
+        for (bit, name) in
+            [(WRITE, "+w"), (ZERO, "+zero"), (MIGRATION, "+migration"), (EXCLUSIVE, "+exclusive")]
+        {
+            if self.0 & bit != 0 {
+                f.write_str(name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which entries count as equal in a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Alike {
+    /// All bits agree.
+    Exactly,
+    /// Writable or not does not matter, as in the kernel's `folio_pte_batch()`.
+    IgnoringWrite,
+}
+
+/// What stands at a PMD.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pmd {
+    /// Nothing.
+    None,
+    /// An entry that maps (or stands for) a whole folio.
+    Leaf(Entry),
+    /// A table of PTEs.
+    Table,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+enum Slot {
+    #[default]
+    None,
+    Leaf(Entry),
+    Table(Box<[Entry]>),
+}
+
+/// PMDs that stand together; an address space has few, so that walking it is walking arrays.
+const FANOUT: u64 = 64;
+
+/// The page tables of one address space. Addresses are in pages.
+#[derive(Clone)]
+pub struct PageTable {
+    /// Base-2 logarithm of the pages that a PMD maps.
+    order: u8,
+    directories: RefCell<BTreeMap<u64, Box<[Slot]>>>,
+}
+
+impl PageTable {
+    /// Empty tables with PMDs of this order.
+    pub fn new(order: u8) -> PageTable {
+        PageTable { order, directories: RefCell::default() }
+    }
+
+    /// Pages that a PMD maps.
+    #[inline]
+    pub const fn pmd_pages(&self) -> u64 {
+        1 << self.order
+    }
+
+    /// The first page of the PMD that maps `at`.
+    #[inline]
+    pub const fn pmd_start(&self, at: u64) -> u64 {
+        at & !(self.pmd_pages() - 1)
+    }
+
+    /// The first page behind the PMD that maps `at`.
+    #[inline]
+    pub const fn pmd_end(&self, at: u64) -> u64 {
+        self.pmd_start(at) + self.pmd_pages()
+    }
+
+    #[inline]
+    const fn place(&self, at: u64) -> (u64, usize) {
+        let pmd = at >> self.order;
+        (pmd / FANOUT, (pmd % FANOUT) as usize)
+    }
+
+    #[inline]
+    fn with_slot<T>(&self, at: u64, f: impl FnOnce(Option<&Slot>) -> T) -> T {
+        let (directory, index) = self.place(at);
+        f(self.directories.borrow().get(&directory).map(|slots| &slots[index]))
+    }
+
+    #[inline]
+    fn with_slot_mut<T>(&self, at: u64, f: impl FnOnce(&mut Slot) -> T) -> T {
+        let (directory, index) = self.place(at);
+        let mut directories = self.directories.borrow_mut();
+        let slots = directories
+            .entry(directory)
+            .or_insert_with(|| vec![Slot::default(); FANOUT as usize].into_boxed_slice());
+        f(&mut slots[index])
+    }
+
+    /// What stands at the PMD of `at`.
+    #[inline]
+    pub fn pmd(&self, at: u64) -> Pmd {
+        self.with_slot(at, |slot| match slot {
+            None | Some(Slot::None) => Pmd::None,
+            Some(Slot::Leaf(entry)) => Pmd::Leaf(*entry),
+            Some(Slot::Table(_)) => Pmd::Table,
+        })
+    }
+
+    /// Sets the PMD of `at` to an entry for a whole folio.
+    pub fn set_pmd(&self, at: u64, entry: Entry) {
+        self.with_slot_mut(at, |slot| *slot = Slot::Leaf(entry));
+    }
+
+    /// Empties the PMD of `at`; a table there is freed.
+    pub fn clear_pmd(&self, at: u64) {
+        self.with_slot_mut(at, |slot| *slot = Slot::None);
+    }
+
+    /// Puts an empty table at the PMD of `at`, where nothing stands.
+    pub fn add_table(&self, at: u64) {
+        let pages = self.pmd_pages() as usize;
+        self.with_slot_mut(at, |slot| {
+            debug_assert!(matches!(slot, Slot::None), "a table over a PMD entry");
+            *slot = Slot::Table(vec![Entry::NONE; pages].into_boxed_slice());
+        });
+    }
+
+    /// Replaces the PMD of `at` by a table whose entries are `first` and its successors.
+    pub fn replace_pmd_by_table(&self, at: u64, first: Entry) {
+        let table: Box<[Entry]> = (0..self.pmd_pages()).map(|i| first.advanced(i)).collect();
+        self.with_slot_mut(at, |slot| *slot = Slot::Table(table));
+    }
+
+    /// Takes the table at the PMD of `at` away, to put it elsewhere.
+    fn take(&self, at: u64) -> Slot {
+        self.with_slot_mut(at, std::mem::take)
+    }
+
+    /// Moves what stands at one PMD to another, which must be empty.
+    pub fn move_pmd(&self, from: u64, to: u64) {
+        let slot = self.take(from);
+        self.with_slot_mut(to, |target| *target = slot);
+    }
+
+    /// The entry that maps page `at`: its PTE, or of a PMD entry the part for that page.
+    #[inline]
+    pub fn read(&self, at: u64) -> Entry {
+        let offset = at & (self.pmd_pages() - 1);
+        self.with_slot(at, |slot| match slot {
+            None | Some(Slot::None) => Entry::NONE,
+            // Each page of the huge zero folio is a page of its own, unlike the shared zero page.
+            Some(Slot::Leaf(entry)) => Entry(entry.0 + (offset << PFN)),
+            Some(Slot::Table(table)) => table[offset as usize],
+        })
+    }
+
+    /// Sets one PTE; there must be a table.
+    #[inline]
+    pub fn set(&self, at: u64, entry: Entry) {
+        self.set_run(at, 1, entry);
+    }
+
+    /// Sets one PTE if it still is `old`; says what it was.
+    pub fn cmpxchg(&self, at: u64, old: Entry, new: Entry) -> Entry {
+        let found = self.read(at);
+        if found == old {
+            self.set(at, new);
+        }
+        found
+    }
+
+    /// Empties one PTE and says what it was.
+    pub fn clear(&self, at: u64) -> Entry {
+        let found = self.read(at);
+        self.set_run(at, 1, Entry::NONE);
+        found
+    }
+
+    /// The longest run of PTEs from `at` on, at most `max` and within its table, that map consecutive
+    /// frames alike (or are all empty, or all the same zero page).
+    pub fn run(&self, at: u64, max: u64, alike: Alike) -> (Entry, u64) {
+        let offset = (at & (self.pmd_pages() - 1)) as usize;
+        let ignored = if alike == Alike::IgnoringWrite { WRITE } else { 0 };
+        self.with_slot(at, |slot| {
+            let Some(Slot::Table(table)) = slot else {
+                return (Entry::NONE, max.min(self.pmd_end(at) - at));
+            };
+            let end = (offset + max as usize).min(table.len());
+            let first = table[offset];
+            let step = if first.is_none() || first.is_zero() { 0 } else { 1 << PFN };
+            let mut expected = first.0 & !ignored;
+            let run = table[offset..end].iter().take_while(|entry| {
+                let same = entry.0 & !ignored == expected;
+                expected += step;
+                same
+            });
+            (first, run.count() as u64)
+        })
+    }
+
+    /// Sets `len` PTEs from `at` on to `first` and its successors; there must be a table.
+    pub fn set_run(&self, at: u64, len: u64, first: Entry) {
+        let offset = (at & (self.pmd_pages() - 1)) as usize;
+        self.with_slot_mut(at, |slot| {
+            let Slot::Table(table) = slot else { unreachable!("a PTE is set where there is no table") };
+            for (i, entry) in table[offset..offset + len as usize].iter_mut().enumerate() {
+                *entry = first.advanced(i as u64);
+            }
+        });
+    }
+
+    /// Takes the right to write from `len` PTEs from `at` on, or gives it.
+    pub fn protect_run(&self, at: u64, len: u64, write: bool) {
+        let offset = (at & (self.pmd_pages() - 1)) as usize;
+        self.with_slot_mut(at, |slot| {
+            let Slot::Table(table) = slot else { unreachable!("a PTE is changed where there is no table") };
+            for entry in &mut table[offset..offset + len as usize] {
+                *entry = entry.with_write(write);
+            }
+        });
+    }
+
+    /// The first page from `at` on, before `end`, whose PMD is not empty.
+    pub fn next_pmd(&self, at: u64, end: u64) -> Option<u64> {
+        let directories = self.directories.borrow();
+        let (first, index) = self.place(at);
+        for (directory, slots) in directories.range(first..) {
+            let from = if *directory == first { index } else { 0 };
+            for (i, slot) in slots.iter().enumerate().skip(from) {
+                if !matches!(slot, Slot::None) {
+                    let start = (directory * FANOUT + i as u64) << self.order;
+                    return (start < end).then_some(start.max(at));
+                }
+            }
+            if ((directory + 1) * FANOUT) << self.order >= end {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Whether the table at the PMD of `at` has no entry.
+    pub fn is_empty_table(&self, at: u64) -> bool {
+        self.with_slot(at, |slot| {
+            matches!(slot, Some(Slot::Table(table)) if table.iter().all(|entry| entry.is_none()))
+        })
+    }
+
+    /// Feeds every entry to a hasher.
+    pub fn hash_into(&self, mut state: &mut dyn std::hash::Hasher) {
+        std::hash::Hash::hash(&*self.directories.borrow(), &mut state);
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        let directories = self.directories.borrow();
+        let tables = directories.values().flat_map(|slots| slots.iter()).filter(|slot| matches!(slot, Slot::Table(_)));
+        directories.len() * FANOUT as usize * size_of::<Slot>()
+            + tables.count() * self.pmd_pages() as usize * size_of::<Entry>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Alike, Entry, PageTable, Pmd};
+    use crate::units::Pfn;
+
+    #[test]
+    fn runs_end_where_frames_are_not_consecutive() {
+        let table = PageTable::new(4);
+        table.replace_pmd_by_table(32, Entry::present(Pfn(64), true));
+        table.set(40, Entry::present(Pfn(7), true));
+        table.protect_run(34, 1, false);
+        assert_eq!(table.run(32, 100, Alike::IgnoringWrite), (Entry::present(Pfn(64), true), 8));
+        assert_eq!(table.run(32, 100, Alike::Exactly).1, 2);
+        assert_eq!(table.run(41, 100, Alike::Exactly), (Entry::present(Pfn(73), true), 7));
+        assert_eq!(table.run(48, 100, Alike::Exactly), (Entry::NONE, 16));
+    }
+
+    #[test]
+    fn empty_pmds_are_skipped() {
+        let table = PageTable::new(1);
+        table.set_pmd(1000, Entry::present(Pfn(2), true));
+        assert_eq!(table.next_pmd(0, u64::MAX), Some(1000));
+        assert_eq!(table.next_pmd(1001, u64::MAX), Some(1001));
+        assert_eq!(table.next_pmd(0, 1000), None);
+        assert_eq!(table.next_pmd(1002, u64::MAX), None);
+        assert_eq!(table.read(1001), Entry::present(Pfn(3), true));
+        table.move_pmd(1000, 20);
+        assert_eq!(table.pmd(1000), Pmd::None);
+        assert_eq!(table.next_pmd(0, 30), Some(20));
+    }
+}

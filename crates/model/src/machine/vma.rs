@@ -1,0 +1,212 @@
+//! Virtual memory areas of an address space, sorted, and how they split and merge.
+
+use super::frames::AnonRoot;
+
+/// What a VMA allows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Protection {
+    /// Reading.
+    pub read: bool,
+    /// Writing.
+    pub write: bool,
+}
+
+impl Protection {
+    /// Reading and writing.
+    pub const READ_WRITE: Protection = Protection { read: true, write: true };
+    /// Reading.
+    pub const READ: Protection = Protection { read: true, write: false };
+    /// Nothing.
+    pub const NONE: Protection = Protection { read: false, write: false };
+}
+
+/// What MADV_HUGEPAGE and MADV_NOHUGEPAGE left.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ThpAdvice {
+    /// Neither.
+    None,
+    /// MADV_HUGEPAGE.
+    Huge,
+    /// MADV_NOHUGEPAGE.
+    NoHuge,
+}
+
+/// An area of an address space; addresses and offsets are in pages.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Vma {
+    /// The first page.
+    pub start: u64,
+    /// The first page behind it.
+    pub end: u64,
+    /// The offset of the first page: folios of page `index` are found at `start + index − offset`.
+    pub offset: u64,
+    /// What it allows.
+    pub protection: Protection,
+    /// Advice about huge pages.
+    pub advice: ThpAdvice,
+    /// VM_LOCKED.
+    pub locked: bool,
+    /// Whose anonymous folios it may map.
+    pub root: AnonRoot,
+}
+
+impl Vma {
+    /// Whether `at` lies in it.
+    pub const fn contains(&self, at: u64) -> bool {
+        at >= self.start && at < self.end
+    }
+
+    /// Whether `next` continues this area in every respect, so that both can be one.
+    pub fn merges_with(&self, next: &Vma) -> bool {
+        self.end == next.start
+            && self.offset + (self.end - self.start) == next.offset
+            && self.root == next.root
+            && self.protection == next.protection
+            && self.advice == next.advice
+            && self.locked == next.locked
+    }
+
+    /// The offset of page `at`.
+    pub const fn offset_of(&self, at: u64) -> u64 {
+        self.offset + (at - self.start)
+    }
+
+    /// Its permissions as /proc/pid/maps prints them.
+    pub const fn permissions(&self) -> &'static str {
+        match (self.protection.read, self.protection.write) {
+            (true, true) => "rw-p",
+            (true, false) => "r--p",
+            (false, true) => "-w-p",
+            (false, false) => "---p",
+        }
+    }
+}
+
+/// The areas of an address space.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Vmas {
+    areas: Vec<Vma>,
+}
+
+impl Vmas {
+    /// The area that holds `at`.
+    pub fn find(&self, at: u64) -> Option<Vma> {
+        let index = self.areas.partition_point(|vma| vma.end <= at);
+        self.areas.get(index).copied().filter(|vma| vma.contains(at))
+    }
+
+    /// The areas that overlap `start..end`.
+    pub fn overlapping(&self, start: u64, end: u64) -> &[Vma] {
+        let first = self.areas.partition_point(|vma| vma.end <= start);
+        let last = self.areas.partition_point(|vma| vma.start < end);
+        &self.areas[first.min(last)..last]
+    }
+
+    /// All areas.
+    pub fn all(&self) -> &[Vma] {
+        &self.areas
+    }
+
+    /// Whether areas cover `start..end` without a hole.
+    pub fn covers(&self, start: u64, end: u64) -> bool {
+        let mut at = start;
+        for vma in self.overlapping(start, end) {
+            if vma.start > at {
+                return false;
+            }
+            at = vma.end;
+        }
+        at >= end
+    }
+
+    /// Puts an area where none is.
+    pub fn insert(&mut self, vma: Vma) {
+        let index = self.areas.partition_point(|other| other.start < vma.start);
+        self.areas.insert(index, vma);
+    }
+
+    /// Cuts the area that holds `at` behind its first page into two.
+    pub fn split(&mut self, at: u64) {
+        let index = self.areas.partition_point(|vma| vma.end <= at);
+        let Some(vma) = self.areas.get_mut(index).filter(|vma| vma.start < at && at < vma.end) else {
+            return;
+        };
+        let right = Vma { start: at, offset: vma.offset_of(at), ..*vma };
+        vma.end = at;
+        self.areas.insert(index + 1, right);
+    }
+
+    /// Takes away the areas within `start..end`, at whose ends areas were cut before.
+    pub fn remove(&mut self, start: u64, end: u64) {
+        self.areas.retain(|vma| vma.start < start || vma.end > end);
+    }
+
+    /// Changes the areas within `start..end`, at whose ends areas were cut before.
+    pub fn update(&mut self, start: u64, end: u64, change: impl Fn(&mut Vma)) {
+        for vma in &mut self.areas {
+            if vma.start >= start && vma.end <= end {
+                change(vma);
+            }
+        }
+    }
+
+    /// The first place in `start..=end` where two areas can become one.
+    pub fn mergeable(&self, start: u64, end: u64) -> Option<u64> {
+        self.areas
+            .windows(2)
+            .find(|pair| pair[0].end >= start && pair[0].end <= end && pair[0].merges_with(&pair[1]))
+            .map(|pair| pair[0].end)
+    }
+
+    /// Joins the areas that meet at `at`.
+    pub fn merge(&mut self, at: u64) {
+        let index = self.areas.partition_point(|vma| vma.end <= at);
+        let right = self.areas.remove(index);
+        self.areas[index - 1].end = right.end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Protection, ThpAdvice, Vma, Vmas};
+    use crate::machine::frames::AnonRoot;
+
+    fn area(start: u64, end: u64) -> Vma {
+        Vma {
+            start,
+            end,
+            offset: start,
+            protection: Protection::READ_WRITE,
+            advice: ThpAdvice::None,
+            locked: false,
+            root: AnonRoot(1),
+        }
+    }
+
+    #[test]
+    fn areas_split_and_merge_where_they_are_alike() {
+        let mut vmas = Vmas::default();
+        vmas.insert(area(0, 512));
+        vmas.split(256);
+        vmas.split(257);
+        vmas.update(256, 257, |vma| vma.protection = Protection::READ);
+        assert_eq!(vmas.all().len(), 3);
+        assert_eq!(vmas.mergeable(0, 512), None);
+        vmas.update(256, 257, |vma| vma.protection = Protection::READ_WRITE);
+        while let Some(at) = vmas.mergeable(0, 512) {
+            vmas.merge(at);
+        }
+        assert_eq!(vmas.all(), &[area(0, 512)]);
+    }
+
+    #[test]
+    fn holes_are_seen() {
+        let mut vmas = Vmas::default();
+        vmas.insert(area(0, 10));
+        vmas.insert(area(12, 20));
+        assert!(vmas.covers(2, 10) && vmas.covers(12, 20));
+        assert!(!vmas.covers(9, 13) && !vmas.covers(10, 12) && !vmas.covers(15, 21));
+        assert_eq!(vmas.overlapping(5, 13).len(), 2);
+        assert_eq!(vmas.overlapping(10, 12).len(), 0);
+    }
+}

@@ -1,0 +1,186 @@
+//! Write faults on pages that may be shared: reuse the page, or copy it.
+
+use super::{Outcome, fault, split_pmd};
+use crate::event::{Errno, Phase};
+use crate::machine::page_table::{Entry, Pmd};
+use crate::machine::vma::Vma;
+use crate::machine::{Machine, Mm};
+use crate::policy::{HugeZeroWrite, LargeReuse, PmdCopy, PmdReuse, SmallReuse};
+use crate::query::{Query, Tally};
+use crate::units::{Folio, Level, Order, PageRange, Pfn};
+
+/// A write to a page that a read-only PTE maps (`do_wp_page()`, mm/memory.c).
+pub(super) fn write_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
+    let entry = mm.table.read(at);
+    if entry.is_zero() {
+        let new = fault::new_folio(m, mm, vma, at, Order::ZERO).ok_or(Errno::Enomem)?;
+        mm.table.set(at, Entry::present(new.head, true));
+        return Ok(());
+    }
+    let page = entry.page();
+    let folio = m.folio(page);
+    let reuse = if folio.is_large() { can_reuse_large(m, folio, page) } else { can_reuse_small(m, folio) };
+    if reuse {
+        m.rmap().set_exclusive(PageRange::one(page), true);
+        mm.table.set(at, entry.with_write(true));
+        return Ok(());
+    }
+    copy_page(m, mm, vma, at)
+}
+
+fn can_reuse_small(m: &Machine, folio: Folio) -> bool {
+    let references = m.refcount(folio);
+    let mapped_once =
+        || m.ask(Query::FolioMapcount, folio.head, &mut Tally::off()).value().is_some_and(|count| count <= 1);
+    match m.policy.small_reuse {
+        SmallReuse::Mapcount => mapped_once(),
+        SmallReuse::MapcountAndReferences => references == 1 && mapped_once(),
+        SmallReuse::ExclusiveOrReferences => {
+            m.rmap().exclusive(folio.range()) > 0 || only_reference_after_drain(m, folio)
+        }
+    }
+}
+
+/// Whether the mapping's is the only reference; a batch that may hold another one is drained first,
+/// unless there are so many that it cannot help.
+fn only_reference_after_drain(m: &Machine, folio: Folio) -> bool {
+    let waits = m.holders.lru_batch().contains(&folio.head);
+    if waits && m.refcount(folio) <= m.policy.reuse_drains_up_to {
+        m.lru_drain();
+    }
+    m.refcount(folio) == 1
+}
+
+fn can_reuse_large(m: &Machine, folio: Folio, page: Pfn) -> bool {
+    let exclusive = || m.rmap().exclusive(PageRange::one(page)) > 0;
+    match m.policy.large_reuse {
+        LargeReuse::Never => false,
+        LargeReuse::GreatestMapcount => greatest_mapcount_is_one(m, folio),
+        LargeReuse::OnlyReference => m.refcount(folio) == 1,
+        LargeReuse::ExclusiveOrOnlyReference => exclusive() || m.refcount(folio) == 1,
+        LargeReuse::Exclusive => exclusive(),
+        LargeReuse::ExclusiveOrOwned => exclusive() || is_owned(m, folio),
+    }
+}
+
+fn greatest_mapcount_is_one(m: &Machine, folio: Folio) -> bool {
+    m.ask(Query::TransHugeMapcount, folio.head, &mut Tally::off()).value().is_some_and(|count| count <= 1)
+}
+
+/// Whether one address space owns every mapping and nobody a reference besides
+/// (`__wp_can_reuse_large_anon_folio()`, mm/memory.c, v6.17). Where entries are counted, a single entry is
+/// left to the copy, which frees the folio.
+fn is_owned(m: &Machine, folio: Folio) -> bool {
+    let shared = m.ask(Query::MaybeShared, folio.head, &mut Tally::off()).value();
+    let explained = m.ask(Query::ExpectedRefcount, folio.head, &mut Tally::off()).value();
+    let counts_vmas = m.scheme.info().capabilities.needs_vma_pages;
+    shared == Some(0)
+        && explained == Some(i64::from(m.refcount(folio)))
+        && (counts_vmas || explained.is_some_and(|entries| entries >= 2))
+}
+
+/// Gives the process a copy of the page at `at` (`wp_page_copy()`, mm/memory.c): the copy is mapped before the
+/// old page is unmapped, so that for a moment both count.
+fn copy_page(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
+    let page = mm.table.read(at).page();
+    let old = m.folio(page);
+    m.get_page(page);
+    m.phase(Phase::OldPageHeld, Some(mm.id), old.range());
+    let by = m.removing(mm, vma, old, 1);
+    let Some(new) = fault::new_folio(m, mm, vma, at, Order::ZERO) else {
+        m.put_page(page);
+        return Err(Errno::Enomem);
+    };
+    m.frames.copy_content(PageRange::one(page), new.head);
+    mm.table.set(at, Entry::present(new.head, true));
+    m.phase(Phase::CopyMapped, Some(mm.id), old.range());
+    let lost = m.rmap().folio_remove_rmap_ptes(old, PageRange::one(page), &by);
+    m.after_removal(old, Level::Pte, lost);
+    m.phase(Phase::OldUnmapped, Some(mm.id), old.range());
+    m.put_refs(old, m.scheme.references_of_removed(1, &by));
+    m.put_page(page);
+    Ok(())
+}
+
+/// A write to a folio that a read-only PMD maps (`do_huge_pmd_wp_page()`, mm/huge_memory.c).
+pub(super) fn write_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
+    let start = mm.table.pmd_start(at);
+    let Pmd::Leaf(entry) = mm.table.pmd(at) else { unreachable!("asked for a PMD entry") };
+    if entry.is_zero() {
+        return write_huge_zero(m, mm, vma, start);
+    }
+    let folio = m.folio(entry.page());
+    let reuse = match m.policy.pmd_reuse {
+        PmdReuse::GreatestMapcount => greatest_mapcount_is_one(m, folio),
+        PmdReuse::ExclusiveOrReferences => {
+            m.rmap().exclusive(PageRange::one(folio.head)) > 0 || m.refcount(folio) == 1
+        }
+    };
+    if reuse {
+        m.rmap().set_exclusive(PageRange::one(folio.head), true);
+        mm.table.set_pmd(start, entry.with_write(true));
+        return Ok(());
+    }
+    match m.policy.pmd_copy {
+        PmdCopy::OnePage => {
+            split_pmd::split_pmd(m, mm, vma, start);
+            Ok(())
+        }
+        PmdCopy::WholeFolio => copy_folio(m, mm, vma, start, folio),
+    }
+}
+
+/// Copies a whole THP; to single pages where no THP may be used or none is to be had.
+fn copy_folio(m: &Machine, mm: &Mm, vma: &Vma, start: u64, old: Folio) -> Outcome {
+    let by = m.removing(mm, vma, old, old.pages());
+    m.get_page(old.head);
+    let thp = fault::allows(m, vma, m.pmd_order()).then(|| fault::new_thp(m, mm, vma, start)).flatten();
+    match thp {
+        Some(new) => m.frames.copy_content(old.range(), new.head),
+        None => copy_to_pages(m, mm, vma, start, old).inspect_err(|_| m.put_page(old.head))?,
+    }
+    let lost = m.rmap().folio_remove_rmap_pmd(old, &by);
+    m.after_removal(old, Level::Pmd, lost);
+    m.put_refs(old, m.scheme.references_of_removed(1, &by));
+    m.put_page(old.head);
+    Ok(())
+}
+
+fn copy_to_pages(m: &Machine, mm: &Mm, vma: &Vma, start: u64, old: Folio) -> Outcome {
+    let entry = mm.table.read(start);
+    mm.table.clear_pmd(start);
+    mm.table.add_table(start);
+    for (i, page) in (0u64..).zip(old.range().iter()) {
+        let Some(new) = fault::new_folio(m, mm, vma, start + i, Order::ZERO) else {
+            // Not enough memory for all: take the copies back and leave the folio mapped.
+            for at in start..start + i {
+                let copy = m.folio(mm.table.clear(at).page());
+                let by = m.removing(mm, vma, copy, 1);
+                m.rmap().folio_remove_rmap_ptes(copy, copy.range(), &by);
+                m.put_refs(copy, 1);
+            }
+            mm.table.set_pmd(start, entry);
+            return Err(Errno::Enomem);
+        };
+        m.frames.copy_content(PageRange::one(page), new.head);
+        mm.table.set(start + i, Entry::present(new.head, true));
+    }
+    Ok(())
+}
+
+fn write_huge_zero(m: &Machine, mm: &Mm, vma: &Vma, start: u64) -> Outcome {
+    if m.policy.huge_zero_write == HugeZeroWrite::Thp && fault::allows(m, vma, m.pmd_order()) {
+        mm.table.clear_pmd(start);
+        if let Some(folio) = fault::new_thp(m, mm, vma, start) {
+            if m.policy.queue_huge_zero_replacement {
+                m.queue_candidate(folio);
+            }
+            return Ok(());
+        }
+        let zero = m.huge_zero().ok_or(Errno::Enomem)?;
+        mm.table.set_pmd(start, Entry::zero(zero.head));
+    }
+    split_pmd::split_pmd(m, mm, vma, start);
+    if mm.table.pmd(start) == Pmd::Table { Ok(()) } else { Err(Errno::Enomem) }
+}
+

@@ -1,0 +1,132 @@
+//! fork: a child shares its parent's anonymous memory, copy-on-write.
+
+use std::rc::Rc;
+
+use super::{exit, fault, split_pmd};
+use crate::event::Errno;
+use crate::machine::lock::Lock;
+use crate::machine::page_table::{Alike, Entry, Pmd};
+use crate::machine::vma::Vma;
+use crate::machine::{Machine, Mm};
+use crate::scheme::Mapper;
+use crate::units::{Folio, Order, PageRange, Pfn};
+
+/// Makes a child of `parent` (`dup_mmap()`, kernel/fork.c; `copy_page_range()`, mm/memory.c).
+///
+/// # Errors
+/// ENOMEM when memory is full: then there is no child.
+pub fn fork(m: &Machine, parent: &Mm) -> Result<Rc<Mm>, Errno> {
+    let child = m.add_mm();
+    let _guard = m.lock(Lock::Mmap(parent.id));
+    let areas = parent.vmas.borrow().all().to_vec();
+    for area in &areas {
+        let own = Vma { locked: false, ..*area };
+        child.vmas.borrow_mut().insert(own);
+        m.join_root(own.root, child.id);
+        if let Err(errno) = copy_area(m, parent, &child, area, &own) {
+            exit::exit(m, &child);
+            return Err(errno);
+        }
+    }
+    Ok(child)
+}
+
+fn copy_area(m: &Machine, parent: &Mm, child: &Mm, area: &Vma, own: &Vma) -> Result<(), Errno> {
+    let mut at = area.start;
+    while let Some(found) = parent.table.next_pmd(at, area.end) {
+        let stop = area.end.min(parent.table.pmd_end(found));
+        let _guard = m.lock(Lock::PageTable(parent.id, parent.table.pmd_start(found)));
+        if let Pmd::Leaf(entry) = parent.table.pmd(found) {
+            if entry.is_zero() {
+                child.table.set_pmd(found, entry);
+            } else if !copy_pmd(m, parent, child, own, found, entry) {
+                // Somebody may have pinned it: split the parent's PMD and look at each page.
+                split_pmd::split_pmd(m, parent, area, found);
+            }
+        }
+        if parent.table.pmd(found) == Pmd::Table {
+            if child.table.pmd(found) == Pmd::None {
+                child.table.add_table(found);
+            }
+            copy_ptes(m, parent, child, own, (found, stop))?;
+        }
+        at = stop;
+    }
+    Ok(())
+}
+
+fn looks_pinned(m: &Machine, parent: &Mm, folio: Folio) -> bool {
+    m.policy.fork_copies_pinned && m.maybe_pinned(parent, folio)
+}
+
+/// Shares a PMD-mapped folio; `false` if it may be pinned.
+fn copy_pmd(m: &Machine, parent: &Mm, child: &Mm, own: &Vma, at: u64, entry: Entry) -> bool {
+    let folio = m.folio(entry.page());
+    let by = m.adding(child, own, folio, folio.pages());
+    let references = m.scheme.references_of_added(1, &by);
+    let pinned = looks_pinned(m, parent, folio);
+    m.get_refs(folio, references);
+    if m.rmap().folio_try_dup_anon_rmap_pmd(folio, &by, pinned).is_err() {
+        m.put_refs(folio, references);
+        return false;
+    }
+    parent.table.set_pmd(at, entry.with_write(false));
+    child.table.set_pmd(at, entry.with_write(false));
+    true
+}
+
+fn copy_ptes(m: &Machine, parent: &Mm, child: &Mm, own: &Vma, (start, end): (u64, u64)) -> Result<(), Errno> {
+    let mut at = start;
+    while at < end {
+        let (entry, len) = parent.table.run(at, end - at, Alike::IgnoringWrite);
+        if entry.is_zero() {
+            child.table.set_run(at, len, entry);
+        }
+        if !entry.is_present() || entry.is_zero() {
+            at += len;
+            continue;
+        }
+        let folio = m.folio(entry.page());
+        let inside = folio.head.0 + folio.pages() - entry.page().0;
+        let pages = PageRange::new(entry.page(), (len as u32).min(inside));
+        let pinned = looks_pinned(m, parent, folio);
+        if !share(m, parent, child, own, (at, folio, pages), pinned) {
+            for (i, page) in (0u64..).zip(pages.iter()) {
+                if !share(m, parent, child, own, (at + i, folio, PageRange::one(page)), pinned) {
+                    copy_pinned(m, child, own, at + i, page)?;
+                }
+            }
+        }
+        at += u64::from(pages.len);
+    }
+    Ok(())
+}
+
+/// Shares consecutive pages of a folio; `false`, and nothing changed, if the parent may have pinned them.
+fn share(
+    m: &Machine,
+    parent: &Mm,
+    child: &Mm,
+    own: &Vma,
+    (at, folio, pages): (u64, Folio, PageRange),
+    pinned: bool,
+) -> bool {
+    let by: Mapper = m.adding(child, own, folio, pages.len);
+    let references = m.scheme.references_of_added(pages.len, &by);
+    m.get_refs(folio, references);
+    if m.rmap().folio_try_dup_anon_rmap_ptes(folio, pages, &by, pinned).is_err() {
+        m.put_refs(folio, references);
+        return false;
+    }
+    parent.table.protect_run(at, u64::from(pages.len), false);
+    child.table.set_run(at, u64::from(pages.len), Entry::present(pages.first, false));
+    true
+}
+
+/// Gives the child a copy of a page that the parent pinned (`copy_present_page()`, mm/memory.c, v5.10).
+fn copy_pinned(m: &Machine, child: &Mm, own: &Vma, at: u64, page: Pfn) -> Result<(), Errno> {
+    let new = fault::new_folio(m, child, own, at, Order::ZERO).ok_or(Errno::Enomem)?;
+    m.frames.copy_content(PageRange::one(page), new.head);
+    child.table.set(at, Entry::present(new.head, own.protection.write));
+    Ok(())
+}

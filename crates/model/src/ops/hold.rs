@@ -1,0 +1,128 @@
+//! References that somebody asks for: ordinary ones (FOLL_GET) and pins (FOLL_PIN).
+
+use super::Outcome;
+use super::fault::{Access, touch};
+use crate::event::Errno;
+use crate::field::Field;
+use crate::machine::holders::{Hold, HoldKind};
+use crate::machine::{Machine, Mm};
+use crate::policy::Pin;
+use crate::scheme::PIN_BIAS;
+use crate::stats::Stat;
+use crate::units::{Folio, PageRange, Pfn};
+
+/// Takes an ordinary reference on each page, which a read fault makes present.
+///
+/// # Errors
+/// EFAULT where a page may not be read: then no reference is kept.
+pub fn get(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
+    touch(m, mm, (start, pages), Access::Read)?;
+    let frames = frames(mm, start, pages);
+    for range in &frames {
+        for page in range.iter() {
+            m.get_page(page);
+        }
+    }
+    m.holders.add(Hold { mm: mm.id, start, pages, kind: HoldKind::Get, frames });
+    Ok(())
+}
+
+/// Pins each page for long and for writing: shared ones are copied first.
+///
+/// # Errors
+/// ENOSYS before 5.1, which has nobody who pins so; EFAULT where a page may not be written: then nothing
+/// is pinned.
+pub fn pin(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
+    if m.policy.pin == Pin::Absent {
+        return Err(Errno::Enosys);
+    }
+    touch(m, mm, (start, pages), Access::PopulateWrite)?;
+    let frames = frames(mm, start, pages);
+    mm.has_pinned.set(true);
+    for range in &frames {
+        for (folio, pages) in by_folio(m, *range) {
+            pin_pages(m, folio, pages, 1);
+        }
+    }
+    m.holders.add(Hold { mm: mm.id, start, pages, kind: HoldKind::Pin, frames });
+    Ok(())
+}
+
+/// Drops what [`get`] took of the same region; `false` if there is no such hold.
+pub fn put(m: &Machine, mm: &Mm, region: (u64, u64)) -> bool {
+    drop_hold(m, mm, region, HoldKind::Get)
+}
+
+/// Drops what [`pin`] took of the same region; `false` if there is no such hold.
+pub fn unpin(m: &Machine, mm: &Mm, region: (u64, u64)) -> bool {
+    drop_hold(m, mm, region, HoldKind::Pin)
+}
+
+fn drop_hold(m: &Machine, mm: &Mm, (start, pages): (u64, u64), kind: HoldKind) -> bool {
+    let held = m.holders.take(mm.id, start, pages, kind);
+    if let Some(held) = &held {
+        release(m, held);
+    }
+    held.is_some()
+}
+
+/// Drops the references of a hold that was taken off the list.
+pub(super) fn release(m: &Machine, held: &Hold) {
+    for range in &held.frames {
+        match held.kind {
+            HoldKind::Get => range.iter().for_each(|page| m.put_page(page)),
+            HoldKind::Pin => {
+                for (folio, pages) in by_folio(m, *range) {
+                    pin_pages(m, folio, pages, -1);
+                }
+            }
+        }
+    }
+}
+
+/// Pins (`sign` 1) or unpins (−1) consecutive pages of a folio: k references and k in the pincount where
+/// there is one, 1024 references a page where not (`try_grab_folio()`, mm/gup.c, v5.10 to v7.3).
+fn pin_pages(m: &Machine, folio: Folio, pages: PageRange, sign: i32) {
+    let count = pages.len as i32;
+    let known = m.known(folio);
+    let references = if !known.pins_exist || known.has_pincount { count } else { count * PIN_BIAS };
+    if sign > 0 {
+        m.get_refs(folio, references);
+    }
+    if known.pins_exist {
+        if known.has_pincount {
+            m.counters().add(Field::Pincount, folio.head, sign * count);
+        }
+        m.stats.add(if sign > 0 { Stat::PinsAcquired } else { Stat::PinsReleased }, i64::from(count));
+    }
+    if sign < 0 {
+        m.put_refs(folio, references);
+    }
+}
+
+/// The frames of a range that is present, consecutive ones together.
+fn frames(mm: &Mm, start: u64, pages: u64) -> Vec<PageRange> {
+    let mut frames: Vec<PageRange> = Vec::new();
+    for at in start..start + pages {
+        let page = mm.table.read(at).page();
+        match frames.last_mut().filter(|last| last.first.0 + last.len == page.0) {
+            Some(last) => last.len += 1,
+            None => frames.push(PageRange::one(page)),
+        }
+    }
+    frames
+}
+
+/// Cuts a range of frames where folios end.
+fn by_folio(m: &Machine, range: PageRange) -> Vec<(Folio, PageRange)> {
+    let mut parts = Vec::new();
+    let mut first = range.first;
+    let end = range.first.0 + range.len;
+    while first.0 < end {
+        let folio = m.folio(first);
+        let stop = end.min(folio.head.0 + folio.pages());
+        parts.push((folio, PageRange::new(first, stop - first.0)));
+        first = Pfn(stop);
+    }
+    parts
+}

@@ -1,0 +1,84 @@
+//! madvise.
+
+use super::fault::{Access, touch};
+use super::{Outcome, vma, zap};
+use crate::event::Errno;
+use crate::machine::lock::Lock;
+use crate::machine::vma::ThpAdvice;
+use crate::machine::{Machine, Mm};
+
+/// MADV_DONTNEED: unmaps the pages, the area stays (`madvise_dontneed_single_vma()`, mm/madvise.c).
+///
+/// # Errors
+/// EINVAL at an area that is locked; ENOMEM if some of the range is not mapped, the rest is done.
+pub fn dontneed(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
+    let _guard = m.lock(Lock::Mmap(mm.id));
+    let end = start + pages;
+    let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
+    let covered = mm.vmas.borrow().covers(start, end);
+    for area in &areas {
+        if area.locked {
+            return Err(Errno::Einval);
+        }
+        m.lru_drain();
+        let (from, to) = (start.max(area.start), end.min(area.end));
+        zap::zap(m, mm, area, (from, to));
+        m.flush_gathered();
+        if m.policy.dontneed_frees_tables {
+            free_emptied_tables(mm, from, to);
+        }
+    }
+    if covered { Ok(()) } else { Err(Errno::Enomem) }
+}
+
+fn free_emptied_tables(mm: &Mm, start: u64, end: u64) {
+    let mut at = start;
+    while let Some(found) = mm.table.next_pmd(at, end) {
+        let (first, behind) = (mm.table.pmd_start(found), mm.table.pmd_end(found));
+        if first >= start && behind <= end && mm.table.is_empty_table(found) {
+            mm.table.clear_pmd(found);
+        }
+        at = behind;
+    }
+}
+
+/// MADV_HUGEPAGE and MADV_NOHUGEPAGE.
+///
+/// # Errors
+/// ENOMEM if some of the range is not mapped; the rest is done.
+pub fn advise_thp(m: &Machine, mm: &Mm, (start, pages): (u64, u64), advice: ThpAdvice) -> Outcome {
+    let _guard = m.lock(Lock::Mmap(mm.id));
+    let end = start + pages;
+    let covered = mm.vmas.borrow().covers(start, end);
+    let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
+    for area in areas.iter().filter(|area| area.advice != advice) {
+        let (from, to) = (start.max(area.start), end.min(area.end));
+        vma::cut(m, mm, from, to);
+        mm.vmas.borrow_mut().update(from, to, |vma| vma.advice = advice);
+    }
+    vma::merge(m, mm, start, end);
+    if covered { Ok(()) } else { Err(Errno::Enomem) }
+}
+
+/// MADV_POPULATE_READ and MADV_POPULATE_WRITE.
+///
+/// # Errors
+/// EINVAL before 5.14 and where the area does not allow it; ENOMEM if some of the range is not mapped.
+pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -> Outcome {
+    if !m.policy.madv_populate {
+        return Err(Errno::Einval);
+    }
+    let end = start + pages;
+    let mut at = start;
+    while at < end {
+        let area = mm.vmas.borrow().find(at).ok_or(Errno::Enomem)?;
+        let stop = end.min(area.end);
+        let access = if write { Access::PopulateWrite } else { Access::Read };
+        touch(m, mm, (at, stop - at), access).map_err(|errno| match errno {
+            Errno::Efault => Errno::Einval,
+            other => other,
+        })?;
+        at = stop;
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! What mm does: a file for each thing, written once for all kernels over the waist of `crate::rmap`.
+//! An operation may ask the policy or a scheme's capabilities, never which scheme it is.
+
+pub mod cow;
+pub mod exit;
+pub mod fault;
+pub mod fork;
+pub mod hold;
+pub mod madvise;
+pub mod mlock;
+pub mod mmap;
+pub mod mprotect;
+pub mod mremap;
+pub mod munmap;
+pub mod rmap_walk;
+pub mod shrink;
+pub mod split;
+pub mod split_all;
+pub mod split_pmd;
+pub mod vma;
+pub mod zap;
+
+use crate::event::Errno;
+
+/// What a system call returns.
+pub type Outcome = Result<(), Errno>;

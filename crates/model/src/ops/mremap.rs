@@ -1,0 +1,85 @@
+//! mremap with MREMAP_FIXED: moves a mapping; entries move, counters do not.
+
+use super::{Outcome, munmap, split_pmd, vma};
+use crate::event::Errno;
+use crate::machine::lock::Lock;
+use crate::machine::page_table::{Alike, Entry, Pmd};
+use crate::machine::vma::Vma;
+use crate::machine::{Machine, Mm};
+
+/// Moves `pages` pages from `from` to `to`; what is mapped there is unmapped first (`mremap_to()`,
+/// `move_page_tables()`, mm/mremap.c). PMDs move as a whole where both sides are aligned (3.2 on) and split
+/// elsewhere.
+///
+/// # Errors
+/// EINVAL if both ranges overlap; EFAULT if the source is not within one area.
+pub fn remap(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
+    let _guard = m.lock(Lock::Mmap(mm.id));
+    if from < to + pages && to < from + pages {
+        return Err(Errno::Einval);
+    }
+    munmap::unmap_locked(m, mm, to, to + pages);
+    let area = mm.vmas.borrow().find(from).ok_or(Errno::Efault)?;
+    if from + pages > area.end {
+        return Err(Errno::Efault);
+    }
+    let new = Vma { start: to, end: to + pages, offset: area.offset_of(from), ..area };
+    split_across(m, mm, &area, from, pages);
+    vma::cut(m, mm, from, from + pages);
+    mm.vmas.borrow_mut().insert(new);
+    move_entries(m, mm, from, to, pages);
+    munmap::unmap_locked(m, mm, from, from + pages);
+    vma::merge(m, mm, to, to + pages);
+    Ok(())
+}
+
+/// Splits the PMDs that cannot move as a whole.
+fn split_across(m: &Machine, mm: &Mm, area: &Vma, from: u64, pages: u64) {
+    let mut at = from;
+    let end = from + pages;
+    while let Some(found) = mm.table.next_pmd(at, end) {
+        let whole = found == mm.table.pmd_start(found) && mm.table.pmd_end(found) <= end;
+        if matches!(mm.table.pmd(found), Pmd::Leaf(_)) && !(whole && m.policy.mremap_moves_pmds) {
+            split_pmd::split_pmd(m, mm, area, found);
+        }
+        at = mm.table.pmd_end(found);
+    }
+}
+
+fn move_entries(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) {
+    let aligned = (from ^ to) & (mm.table.pmd_pages() - 1) == 0;
+    let end = from + pages;
+    let mut at = from;
+    while let Some(found) = mm.table.next_pmd(at, end) {
+        let stop = end.min(mm.table.pmd_end(found));
+        let target = to + (found - from);
+        if let Pmd::Leaf(_) = mm.table.pmd(found) {
+            if aligned && mm.table.pmd(target) == Pmd::None {
+                mm.table.move_pmd(found, target);
+                at = stop;
+                continue;
+            }
+            let area = mm.vmas.borrow().find(found).expect("the source is mapped");
+            split_pmd::split_pmd(m, mm, &area, found);
+        }
+        move_ptes(mm, (found, stop), target);
+        at = stop;
+    }
+}
+
+fn move_ptes(mm: &Mm, (start, end): (u64, u64), target: u64) {
+    let mut at = start;
+    while at < end {
+        let to = target + (at - start);
+        let room = (end - at).min(mm.table.pmd_end(to) - to);
+        let (entry, len) = mm.table.run(at, room, Alike::Exactly);
+        if !entry.is_none() {
+            if mm.table.pmd(to) == Pmd::None {
+                mm.table.add_table(to);
+            }
+            mm.table.set_run(at, len, Entry::NONE);
+            mm.table.set_run(to, len, entry);
+        }
+        at += len;
+    }
+}

@@ -1,0 +1,36 @@
+//! munmap.
+
+use super::{vma, zap};
+use crate::machine::lock::Lock;
+use crate::machine::{Machine, Mm};
+
+/// Unmaps `start .. start + pages`; holes do not matter (`do_munmap()`, mm/mmap.c).
+pub fn unmap(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) {
+    let _guard = m.lock(Lock::Mmap(mm.id));
+    unmap_locked(m, mm, start, start + pages);
+}
+
+/// The same under the mmap lock.
+pub(super) fn unmap_locked(m: &Machine, mm: &Mm, start: u64, end: u64) {
+    vma::cut(m, mm, start, end);
+    m.lru_drain();
+    let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
+    for area in &areas {
+        zap::zap(m, mm, area, (area.start, area.end));
+    }
+    mm.vmas.borrow_mut().remove(start, end);
+    free_tables(mm, start, end);
+    m.flush_gathered();
+}
+
+/// Frees the page tables that no area needs any more (`free_pgtables()`, mm/memory.c).
+fn free_tables(mm: &Mm, start: u64, end: u64) {
+    let mut at = mm.table.pmd_start(start);
+    while let Some(found) = mm.table.next_pmd(at, end) {
+        let (first, behind) = (mm.table.pmd_start(found), mm.table.pmd_end(found));
+        if mm.vmas.borrow().overlapping(first, behind).is_empty() {
+            mm.table.clear_pmd(found);
+        }
+        at = behind;
+    }
+}

@@ -1,0 +1,62 @@
+//! From a folio to all who map it: through its root to address spaces and their areas, not by searching
+//! page tables.
+
+use std::rc::Rc;
+
+use crate::machine::page_table::Alike;
+use crate::machine::vma::Vma;
+use crate::machine::{Machine, Mm};
+use crate::units::Folio;
+
+/// An area that may map a folio.
+pub struct Place {
+    /// The address space.
+    pub mm: Rc<Mm>,
+    /// The area.
+    pub vma: Vma,
+    /// Where the folio's first page that fits the area would be.
+    pub start: u64,
+    /// Behind the last one.
+    pub end: u64,
+}
+
+/// The areas that may map a folio, address spaces in the order in which they came to share it.
+pub fn places(m: &Machine, folio: Folio) -> Vec<Place> {
+    let mut places = Vec::new();
+    for id in m.members(m.frames.mapping(folio).root) {
+        let Some(mm) = m.mm(id) else { continue };
+        let vmas = mm.vmas.borrow();
+        for vma in vmas.all() {
+            if let Some((start, end)) = m.place_in_vma(vma, folio) {
+                places.push(Place { mm: Rc::clone(&mm), vma: *vma, start, end });
+            }
+        }
+    }
+    places
+}
+
+/// Entries that map any part of a folio.
+pub fn count_entries(m: &Machine, folio: Folio) -> i64 {
+    let entries = |place: &Place| {
+        let (mm, mut at, mut entries) = (&place.mm, place.start, 0);
+        while at < place.end {
+            let entry = mm.table.read(at);
+            let maps = entry.is_present() && !entry.is_zero() && folio.range().contains(entry.page());
+            if matches!(mm.table.pmd(at), crate::machine::page_table::Pmd::Leaf(_)) {
+                entries += i64::from(maps);
+                at = mm.table.pmd_end(at);
+                continue;
+            }
+            let len = mm.table.run(at, place.end - at, Alike::IgnoringWrite).1.max(1);
+            if maps {
+                let inside = u64::from(folio.head.0 + folio.pages() - entry.page().0);
+                entries += len.min(inside) as i64;
+                at += len.min(inside);
+            } else {
+                at += len;
+            }
+        }
+        entries
+    };
+    places(m, folio).iter().map(entries).sum()
+}

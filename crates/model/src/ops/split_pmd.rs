@@ -1,0 +1,37 @@
+//! Splitting a PMD: one entry for a whole folio becomes an entry for each page, the folio stays.
+
+use super::split_all;
+use crate::event::Phase;
+use crate::machine::page_table::{Entry, Pmd};
+use crate::machine::vma::Vma;
+use crate::machine::{Machine, Mm};
+use crate::scheme::Mapper;
+use crate::stats::Stat;
+
+/// Splits the PMD that maps `at` in this address space, if one does (`__split_huge_pmd()`, mm/huge_memory.c).
+/// Up to 4.4 there is no such thing: the folio is split, for everybody.
+pub fn split_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) {
+    let Pmd::Leaf(entry) = mm.table.pmd(at) else { return };
+    let start = mm.table.pmd_start(at);
+    if entry.is_zero() {
+        // Each PTE maps the zero page; nothing was counted and nothing is.
+        if let Some(zero) = m.zero_page() {
+            mm.table.replace_pmd_by_table(start, Entry::zero(zero.head));
+        }
+        return;
+    }
+    let folio = m.folio(entry.page());
+    m.stats.add(Stat::PmdSplits, 1);
+    if m.scheme.info().capabilities.pmd_split_splits_folio {
+        return split_all::split_for_all(m, folio);
+    }
+    // The area maps all pages before and after; the entries become N instead of one.
+    let pages = folio.pages();
+    let adds = m.adding(mm, vma, folio, 0);
+    let by = Mapper { vma_pages_before: pages, vma_pages_after: pages, ..adds };
+    m.get_refs(folio, m.scheme.references_of_added(pages, &by) - m.scheme.references_of_removed(1, &by));
+    m.phase(Phase::ReferencesTaken, Some(mm.id), folio.range());
+    m.rmap().split_huge_pmd_rmap(folio, &by);
+    mm.table.replace_pmd_by_table(start, entry);
+    m.phase(Phase::PmdSplitCounted, Some(mm.id), folio.range());
+}

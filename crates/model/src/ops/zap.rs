@@ -1,0 +1,63 @@
+//! Removing the entries of a range: what munmap, MADV_DONTNEED and exit have in common.
+
+use super::split_pmd;
+use crate::machine::lock::Lock;
+use crate::machine::page_table::{Alike, Entry, Pmd};
+use crate::machine::vma::Vma;
+use crate::machine::{Machine, Mm};
+use crate::units::{Level, PageRange};
+
+/// Unmaps `start..end` of an area (`unmap_page_range()`, mm/memory.c). Mappings leave the counters at once,
+/// their references are gathered until the caller flushes.
+pub(super) fn zap(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64)) {
+    let mut at = start;
+    while let Some(found) = mm.table.next_pmd(at, end) {
+        let stop = end.min(mm.table.pmd_end(found));
+        let _guard = m.lock(Lock::PageTable(mm.id, mm.table.pmd_start(found)));
+        if let Pmd::Leaf(entry) = mm.table.pmd(found) {
+            if stop - found == mm.table.pmd_pages() {
+                zap_pmd(m, mm, vma, found, entry);
+                at = stop;
+                continue;
+            }
+            split_pmd::split_pmd(m, mm, vma, found);
+        }
+        zap_ptes(m, mm, vma, (found, stop));
+        at = stop;
+    }
+}
+
+fn zap_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64, entry: Entry) {
+    if entry.is_zero() {
+        return mm.table.clear_pmd(at);
+    }
+    let folio = m.folio(entry.page());
+    let by = m.removing(mm, vma, folio, folio.pages());
+    mm.table.clear_pmd(at);
+    let lost = m.rmap().folio_remove_rmap_pmd(folio, &by);
+    m.after_removal(folio, Level::Pmd, lost);
+    m.gather(folio, m.scheme.references_of_removed(1, &by));
+}
+
+fn zap_ptes(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64)) {
+    let mut at = start;
+    while at < end {
+        let (entry, len) = mm.table.run(at, end - at, Alike::IgnoringWrite);
+        if !entry.is_present() || entry.is_zero() {
+            if !entry.is_none() {
+                mm.table.set_run(at, len, Entry::NONE);
+            }
+            at += len;
+            continue;
+        }
+        let folio = m.folio(entry.page());
+        let inside = folio.head.0 + folio.pages() - entry.page().0;
+        let pages = PageRange::new(entry.page(), (len as u32).min(inside));
+        let by = m.removing(mm, vma, folio, pages.len);
+        mm.table.set_run(at, u64::from(pages.len), Entry::NONE);
+        let lost = m.rmap().folio_remove_rmap_ptes(folio, pages, &by);
+        m.after_removal(folio, Level::Pte, lost);
+        m.gather(folio, m.scheme.references_of_removed(pages.len, &by));
+        at += u64::from(pages.len);
+    }
+}

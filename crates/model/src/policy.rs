@@ -1,0 +1,350 @@
+//! What kernels do, as data: a row for each behaviour that changed, with the release that changed it
+//! and the source. Operations branch on these values, never on a scheme's identity.
+
+use std::fmt::Debug;
+
+use crate::release::Release;
+
+/// Who may write to a small anonymous page in place after a write fault, instead of getting a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SmallReuse {
+    /// The map count is 1.
+    Mapcount,
+    /// The map count and the reference count are 1.
+    MapcountAndReferences,
+    /// The page is marked exclusive; or nobody else holds a reference, looked at after an LRU drain.
+    ExclusiveOrReferences,
+}
+
+/// The same for a page of a large folio that a PTE maps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LargeReuse {
+    /// There is no such page: large folios are mapped by PMDs alone.
+    Never,
+    /// The greatest map count of all pages of the folio is 1.
+    GreatestMapcount,
+    /// The folio has one reference: this page is its last mapped one.
+    OnlyReference,
+    /// The page is marked exclusive; or the folio has one reference.
+    ExclusiveOrOnlyReference,
+    /// The page is marked exclusive.
+    Exclusive,
+    /// The page is marked exclusive; or one address space owns all mappings and nobody else a reference.
+    ExclusiveOrOwned,
+}
+
+/// The same for a PMD-mapped folio.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PmdReuse {
+    /// The greatest map count of any page is 1.
+    GreatestMapcount,
+    /// The head is marked exclusive; or nobody else holds a reference.
+    ExclusiveOrReferences,
+}
+
+/// What a write to a shared PMD-mapped folio does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PmdCopy {
+    /// Copies the whole folio.
+    WholeFolio,
+    /// Splits the PMD and copies one page.
+    OnePage,
+}
+
+/// What a write to the huge zero folio does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HugeZeroWrite {
+    /// Allocates a THP.
+    Thp,
+    /// Splits the PMD into zero-page PTEs and gives one page.
+    OnePage,
+}
+
+/// What debugfs split_huge_pages does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DebugfsSplit {
+    /// There is no such file.
+    Absent,
+    /// Every THP of the machine.
+    Everything,
+    /// The folios mapped in a range of a process.
+    Range,
+}
+
+/// What a long-term pin for writing takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pin {
+    /// There is no io_uring to take one.
+    Absent,
+    /// An ordinary reference.
+    Reference,
+    /// FOLL_PIN; folios above this order count it in a field of their own.
+    Counted {
+        /// Smallest order with a pincount.
+        from_order: u8,
+    },
+}
+
+/// How the deferred split queue works.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeferredQueue {
+    /// None.
+    Absent,
+    /// Folios that were partially unmapped.
+    List,
+    /// As `List`, with the flag PG_partially_mapped; fresh THPs are queued as candidates too.
+    Flagged,
+}
+
+/// When a per-CPU batch of pages bound for the LRU is emptied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LruFlush {
+    /// When a page comes and the batch is full; that page stays in the empty batch.
+    BeforeAdding,
+    /// When a page filled it, or a compound page came.
+    AfterAdding,
+}
+
+/// A row of the table: a value that holds from a release on.
+#[derive(Clone, Copy, Debug)]
+pub struct Since<T: 'static> {
+    /// The first release.
+    pub release: Release,
+    /// The value.
+    pub value: T,
+    /// Where it was read.
+    pub source: &'static str,
+}
+
+/// A row as text, for `mapcount kernels`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// The policy's name.
+    pub name: &'static str,
+    /// What it is about.
+    pub meaning: &'static str,
+    /// Its value.
+    pub value: String,
+    /// Since which release it holds.
+    pub since: Release,
+    /// Where it was read.
+    pub source: &'static str,
+}
+
+const fn at(major: u16, minor: u16) -> Release {
+    Release::new(major, minor, 0)
+}
+
+const FIRST: Release = Release::new(2, 6, 38);
+
+macro_rules! policies {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = [$(($release:expr, $value:expr, $source:literal)),+ $(,)?]),+ $(,)?) => {
+        /// What one kernel does.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub struct Policy { $($(#[doc = $doc])+ pub $name: $type),+ }
+
+        mod table {
+            use super::{DebugfsSplit, DeferredQueue, FIRST, HugeZeroWrite, LargeReuse, LruFlush, Pin, PmdCopy, PmdReuse, SmallReuse, Since, at, Release};
+            $(
+                #[allow(non_upper_case_globals)]
+                pub(super) static $name: &[Since<$type>] = &[$(Since { release: $release, value: $value, source: $source }),+];
+            )+
+        }
+
+        impl Policy {
+            /// The policy of a release: for each row the newest entry that is not newer than it.
+            pub fn of(release: Release) -> Policy {
+                Policy { $($name: newest(table::$name, release).value),+ }
+            }
+
+            /// The rows that hold for a release, as text.
+            pub fn rows(release: Release) -> Vec<Row> {
+                vec![$({
+                    let row = newest(table::$name, release);
+                    Row { name: stringify!($name), meaning: concat!($($doc),+), value: format!("{:?}", row.value), since: row.release, source: row.source }
+                }),+]
+            }
+
+            /// Every release at which some row changes, oldest first.
+            pub fn changes() -> Vec<Release> {
+                let mut releases = vec![$($($release),+),+];
+                releases.sort_unstable();
+                releases.dedup();
+                releases
+            }
+        }
+    };
+}
+
+fn newest<T>(rows: &'static [Since<T>], release: Release) -> &'static Since<T> {
+    rows.iter().rev().find(|row| row.release <= release).unwrap_or(&rows[0])
+}
+
+policies! {
+    /// Pages that a per-CPU batch holds before they go to the LRU.
+    lru_batch: u8 = [
+        (FIRST, 14, "PAGEVEC_SIZE, include/linux/pagevec.h (v2.6.39, v4.9)"),
+        (at(4, 15), 15, "PAGEVEC_SIZE, include/linux/pagevec.h (v5.10; start unverified)"),
+        (at(6, 9), 31, "PAGEVEC_SIZE, include/linux/pagevec.h (v6.9)"),
+    ],
+    /// When the batch is emptied.
+    lru_flush: LruFlush = [
+        (FIRST, LruFlush::BeforeAdding, "____lru_cache_add(), mm/swap.c (v2.6.39)"),
+        (at(4, 7), LruFlush::AfterAdding, "__lru_cache_add(), mm/swap.c (v4.9; start unverified)"),
+    ],
+    /// THPs are part of the statistic of mapped anonymous pages.
+    anon_mapped_counts_thps: bool = [
+        (FIRST, false, "page_add_new_anon_rmap(), mm/rmap.c (v2.6.39)"),
+        (at(3, 12), true, "page_add_new_anon_rmap(), mm/rmap.c (v3.13; start unverified)"),
+    ],
+    /// A read fault may map the huge zero folio.
+    huge_zero: bool = [
+        (FIRST, false, "do_huge_pmd_anonymous_page(), mm/huge_memory.c (v2.6.39)"),
+        (at(3, 8), true, "do_huge_pmd_anonymous_page(), mm/huge_memory.c (v3.13)"),
+    ],
+    /// What a write to the huge zero folio does.
+    huge_zero_write: HugeZeroWrite = [
+        (FIRST, HugeZeroWrite::Thp, "do_huge_pmd_wp_page(), mm/huge_memory.c (v4.5)"),
+        (at(5, 8), HugeZeroWrite::OnePage, "do_huge_pmd_wp_page(), mm/huge_memory.c (v5.10, v6.12)"),
+        (at(6, 13), HugeZeroWrite::Thp, "do_huge_zero_wp_pmd(), mm/huge_memory.c (v6.13)"),
+    ],
+    /// Write faults on small pages: when the page is reused.
+    small_reuse: SmallReuse = [
+        (FIRST, SmallReuse::Mapcount, "do_wp_page(), reuse_swap_page() (v2.6.39, v4.5)"),
+        (at(5, 9), SmallReuse::MapcountAndReferences, "do_wp_page(), mm/memory.c (v5.10)"),
+        (at(5, 19), SmallReuse::ExclusiveOrReferences, "do_wp_page(), mm/memory.c (v5.19)"),
+    ],
+    /// Write faults on PTE-mapped pages of large folios: when the page is reused.
+    large_reuse: LargeReuse = [
+        (FIRST, LargeReuse::Never, "no PTE maps a part of a THP (v2.6.39)"),
+        (at(4, 5), LargeReuse::GreatestMapcount, "reuse_swap_page(), mm/swapfile.c (v4.5)"),
+        (at(5, 9), LargeReuse::OnlyReference, "do_wp_page(), mm/memory.c (v5.10)"),
+        (at(5, 19), LargeReuse::ExclusiveOrOnlyReference, "do_wp_page(), mm/memory.c (v5.19, v6.8)"),
+        (at(6, 9), LargeReuse::Exclusive, "wp_can_reuse_anon_folio(), mm/memory.c (v6.9, v6.12)"),
+        (at(6, 15), LargeReuse::ExclusiveOrOwned, "wp_can_reuse_anon_folio(), mm/memory.c (v6.17)"),
+    ],
+    /// Write faults on PMD-mapped folios: when the folio is reused.
+    pmd_reuse: PmdReuse = [
+        (FIRST, PmdReuse::GreatestMapcount, "do_huge_pmd_wp_page(), mm/huge_memory.c (v2.6.39, v5.10)"),
+        (at(5, 19), PmdReuse::ExclusiveOrReferences, "do_huge_pmd_wp_page(), mm/huge_memory.c (v5.19)"),
+    ],
+    /// Write faults on shared PMD-mapped folios: what is copied.
+    pmd_copy: PmdCopy = [
+        (FIRST, PmdCopy::WholeFolio, "do_huge_pmd_wp_page(), mm/huge_memory.c (v2.6.39, v4.9)"),
+        (at(5, 8), PmdCopy::OnePage, "Linux commit 3917c80280c9 (\"thp: change CoW semantics for anon-THP\", v5.8)"),
+    ],
+    /// With more references than this a write fault does not drain the batch that may hold one of them.
+    reuse_drains_up_to: i32 = [
+        (FIRST, 3, "wp_can_reuse_anon_folio(), mm/memory.c (v6.19, v7.2)"),
+        (at(7, 3), 2, "wp_can_reuse_anon_folio(), mm/memory.c (v7.3)"),
+    ],
+    /// Pages are marked exclusive (PG_anon_exclusive).
+    anon_exclusive: bool = [
+        (FIRST, false, "no such flag"),
+        (at(5, 19), true, "include/linux/page-flags.h (v5.19)"),
+    ],
+    /// What a long-term pin takes.
+    pin: Pin = [
+        (FIRST, Pin::Absent, "no io_uring"),
+        (at(5, 1), Pin::Reference, "io_sqe_buffer_register(), fs/io_uring.c (v5.1)"),
+        (at(5, 7), Pin::Counted { from_order: 2 }, "hpage_pincount_available(), include/linux/mm.h (v5.10)"),
+        (at(5, 18), Pin::Counted { from_order: 1 }, "folio_maybe_dma_pinned(), include/linux/mm.h (v6.1; start unverified)"),
+    ],
+    /// fork copies pages that the parent pinned, instead of sharing them.
+    fork_copies_pinned: bool = [
+        (FIRST, false, "copy_one_pte(), mm/memory.c (v4.9)"),
+        (at(5, 9), true, "copy_present_page(), mm/memory.c (v5.10)"),
+    ],
+    /// How partially mapped folios are remembered for a later split.
+    deferred_queue: DeferredQueue = [
+        (FIRST, DeferredQueue::Absent, "no such queue"),
+        (at(4, 5), DeferredQueue::List, "deferred_split_huge_page(), mm/huge_memory.c (v4.5)"),
+        (at(6, 12), DeferredQueue::Flagged, "deferred_split_folio(), mm/huge_memory.c (v6.12)"),
+    ],
+    /// A folio is queued even when the PTEs removed were its last mappings.
+    queue_fully_unmapped_by_pte: bool = [
+        (FIRST, true, "page_remove_rmap(), mm/rmap.c (v4.5, v6.9)"),
+        (at(6, 10), false, "__folio_remove_rmap(), mm/rmap.c (v6.10)"),
+    ],
+    /// A folio is queued even when the PMD removed was its last mapping.
+    queue_fully_unmapped_by_pmd: bool = [
+        (FIRST, true, "page_remove_anon_compound_rmap(), mm/rmap.c (v4.5, v4.9)"),
+        (at(5, 5), false, "page_remove_anon_compound_rmap(), mm/rmap.c (v5.10; start unverified)"),
+    ],
+    /// A THP that replaces the huge zero folio is queued as a candidate.
+    queue_huge_zero_replacement: bool = [
+        (FIRST, false, "do_huge_zero_wp_pmd(), mm/huge_memory.c (v6.13, v6.17)"),
+        (at(6, 18), true, "do_huge_zero_wp_pmd(), mm/huge_memory.c (v6.19)"),
+    ],
+    /// What debugfs split_huge_pages does.
+    debugfs_split: DebugfsSplit = [
+        (FIRST, DebugfsSplit::Absent, "no such file (v4.4)"),
+        (at(4, 5), DebugfsSplit::Everything, "split_huge_pages_set(), mm/huge_memory.c (v4.5, v5.10)"),
+        (at(5, 13), DebugfsSplit::Range, "split_huge_pages_pid(), mm/huge_memory.c (v5.19; start unverified)"),
+    ],
+    /// To take a PMD-mapped anonymous folio away for a split, its PMD becomes counted PTEs first.
+    split_unmaps_by_pte: bool = [
+        (FIRST, true, "freeze_page(), __split_huge_pmd_locked(), mm/huge_memory.c (v4.5, v6.1)"),
+        (at(6, 2), false, "__split_huge_pmd_locked(), mm/huge_memory.c (v6.2)"),
+    ],
+    /// Anonymous folios can be split to an order above 0.
+    split_anon_to_order: bool = [
+        (FIRST, false, "split_huge_page_to_list(), mm/huge_memory.c (v6.8); without effect in v6.9"),
+        (at(6, 10), true, "split_huge_page_to_list_to_order(), mm/huge_memory.c (v6.11)"),
+    ],
+    /// A folio can be split around one page, leaving large pieces.
+    split_nonuniform: bool = [
+        (FIRST, false, "split_huge_pages_write(), mm/huge_memory.c (v6.14)"),
+        (at(6, 15), true, "folio_split(), mm/huge_memory.c (v6.17)"),
+    ],
+    /// After a split pages that hold only zeroes are replaced by the shared zero page.
+    split_drops_zero_pages: bool = [
+        (FIRST, false, "remove_migration_pte(), mm/migrate.c (v6.11)"),
+        (at(6, 12), true, "try_to_map_unused_to_zeropage(), mm/migrate.c (v6.12)"),
+    ],
+    /// PMD-aligned mremap moves PMDs; before, it split them.
+    mremap_moves_pmds: bool = [
+        (FIRST, false, "move_page_tables(), mm/mremap.c (v2.6.39)"),
+        (at(3, 2), true, "move_huge_pmd(), mm/huge_memory.c (v4.4; start unverified)"),
+    ],
+    /// MADV_DONTNEED frees page tables that it empties.
+    dontneed_frees_tables: bool = [
+        (FIRST, false, "zap_pte_range(), mm/memory.c (v6.13)"),
+        (at(6, 14), true, "zap_pte_range(), mm/memory.c, CONFIG_PT_RECLAIM (v6.14)"),
+    ],
+    /// Anonymous memory can be mapped by folios between a page and a PMD (mTHP).
+    mthp: bool = [
+        (FIRST, false, "no such sizes"),
+        (at(6, 8), true, "alloc_anon_folio(), mm/memory.c (v6.8)"),
+    ],
+    /// MADV_POPULATE_READ and MADV_POPULATE_WRITE exist.
+    madv_populate: bool = [
+        (FIRST, false, "include/uapi/asm-generic/mman-common.h (v5.13)"),
+        (at(5, 14), true, "madvise_populate(), mm/madvise.c (v5.14)"),
+    ],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LargeReuse, LruFlush, Policy};
+    use crate::release::Release;
+
+    #[test]
+    fn the_newest_row_that_is_not_newer_holds() {
+        let old = Policy::of(Release::new(2, 6, 39));
+        assert_eq!((old.lru_batch, old.lru_flush), (14, LruFlush::BeforeAdding));
+        assert_eq!(Policy::of(Release::new(6, 8, 0)).large_reuse, LargeReuse::ExclusiveOrOnlyReference);
+        assert_eq!(Policy::of(Release::new(6, 9, 0)).large_reuse, LargeReuse::Exclusive);
+        assert_eq!(Policy::of(Release::new(7, 3, 0)).large_reuse, LargeReuse::ExclusiveOrOwned);
+    }
+
+    #[test]
+    fn rows_are_in_order_and_say_where_they_come_from() {
+        for release in Policy::changes() {
+            for row in Policy::rows(release) {
+                assert!(row.since <= release, "{}", row.name);
+                assert!(!row.source.is_empty() && !row.meaning.is_empty(), "{}", row.name);
+            }
+        }
+    }
+}

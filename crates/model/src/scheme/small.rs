@@ -1,0 +1,36 @@
+//! Folios of one page, which every kernel counts alike (generation G0).
+//!
+//! `_mapcount` = PTEs that map the page − 1. Sources: `page_add_anon_rmap()`, `page_remove_rmap()`
+//! (mm/rmap.c, v2.6.39) to `__folio_add_rmap()`, `__folio_remove_rmap()` (v7.3).
+
+use super::{Answer, Lost, Mapped, Tally, Unmapped, plus_one};
+use crate::counters::Counters;
+use crate::field::Field;
+use crate::units::Pfn;
+
+pub(super) fn add_new(c: &dyn Counters, page: Pfn) -> Mapped {
+    c.set(Field::Mapcount, page, 0);
+    Mapped { pages: 1, pmd: false }
+}
+
+pub(super) fn add(c: &dyn Counters, page: Pfn) -> Mapped {
+    Mapped { pages: u32::from(c.add(Field::Mapcount, page, 1) == 0), pmd: false }
+}
+
+pub(super) fn dup(c: &dyn Counters, page: Pfn) {
+    c.add(Field::Mapcount, page, 1);
+}
+
+pub(super) fn remove(c: &dyn Counters, page: Pfn) -> Unmapped {
+    let last = c.add(Field::Mapcount, page, -1) == -1;
+    Unmapped { pages: u32::from(last), pmd: false, lost: Lost::of(u32::from(last), false) }
+}
+
+pub(super) fn mapcount(c: &dyn Counters, page: Pfn, tally: &mut Tally) -> Answer<i64> {
+    Answer::Exact(plus_one(c, Field::Mapcount, page, "_mapcount + 1", tally))
+}
+
+/// Shared, for a small folio, means more than one entry.
+pub(super) fn shared(c: &dyn Counters, page: Pfn, tally: &mut Tally) -> Answer<i64> {
+    Answer::Estimate(i64::from(plus_one(c, Field::Mapcount, page, "_mapcount + 1, more than 1?", tally) > 1))
+}
