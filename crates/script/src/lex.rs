@@ -7,11 +7,18 @@ use crate::diagnostic::{Diagnostic, Span, shown};
 /// What parsing a piece of a line comes to. Errors are rare and large, hence boxed.
 pub(crate) type Parsed<T> = Result<T, Box<Diagnostic>>;
 
+/// A place between two characters of a line.
+#[derive(Clone, Copy)]
+struct Place {
+    at: usize,
+    column: u32,
+}
+
 /// A place to come back to.
 #[derive(Clone, Copy)]
 pub(crate) struct Mark {
-    at: usize,
-    column: u32,
+    here: Place,
+    read: Place,
 }
 
 /// A place on a line. Everything outside titles and comments is ASCII: see [`check_characters`].
@@ -20,9 +27,9 @@ pub(crate) struct Cursor<'a> {
     line: &'a str,
     number: u32,
     offset: u32,
-    here: Mark,
+    here: Place,
     /// Behind the last thing that was read.
-    read: Mark,
+    read: Place,
 }
 
 const fn is_word(byte: u8) -> bool {
@@ -32,7 +39,7 @@ const fn is_word(byte: u8) -> bool {
 impl<'a> Cursor<'a> {
     /// The beginning of the line `number`, which is `offset` bytes into the file.
     pub(crate) fn new(line: &'a str, number: u32, offset: u32) -> Cursor<'a> {
-        let start = Mark { at: 0, column: 1 };
+        let start = Place { at: 0, column: 1 };
         Cursor { line, number, offset, here: start, read: start }
     }
 
@@ -46,28 +53,28 @@ impl<'a> Cursor<'a> {
     /// The place of the next thing.
     pub(crate) fn mark(&mut self) -> Mark {
         self.skip_blanks();
-        self.here
+        self.here()
     }
 
     /// The place right here, be it a blank.
     pub(crate) fn here(&self) -> Mark {
-        self.here
+        Mark { here: self.here, read: self.read }
     }
 
     /// From `mark` to the end of the last thing read.
     pub(crate) fn span_from(&self, mark: Mark) -> Span {
-        self.span(mark, self.read)
+        self.span(mark.here, self.read)
     }
 
     /// What was read since `mark`.
     pub(crate) fn text_from(&self, mark: Mark) -> &'a str {
-        &self.line[mark.at..self.read.at]
+        &self.line[mark.here.at..self.read.at]
     }
 
     /// Back to `mark`.
     pub(crate) fn back(&mut self, mark: Mark) {
-        self.here = mark;
-        self.read = mark;
+        self.here = mark.here;
+        self.read = mark.read;
     }
 
     /// Just behind the last thing read.
@@ -110,7 +117,7 @@ impl<'a> Cursor<'a> {
 
     /// A text in double quotes, in which `\"` and `\\` stand for `"` and `\`.
     pub(crate) fn quoted(&mut self) -> Parsed<String> {
-        let start = self.mark();
+        let start = self.mark().here;
         if !self.eat("\"") {
             return Err(self.expected("a text in double quotes"));
         }
@@ -118,11 +125,11 @@ impl<'a> Cursor<'a> {
         let mut characters = self.line[self.here.at..].char_indices();
         let mut column = self.here.column;
         while let Some((at, c)) = characters.next() {
-            let place = Mark { at: self.here.at + at, column };
+            let place = Place { at: self.here.at + at, column };
             column += 1;
             match c {
                 '"' => {
-                    self.here = Mark { at: place.at + 1, column };
+                    self.here = Place { at: place.at + 1, column };
                     self.read = self.here;
                     return Ok(text);
                 }
@@ -132,7 +139,7 @@ impl<'a> Cursor<'a> {
                         column += 1;
                     }
                     _ => {
-                        let after = Mark { at: place.at + 1, column };
+                        let after = Place { at: place.at + 1, column };
                         let span = self.span(place, after);
                         return Err(Diagnostic::error("unknown escape", span, r#"expected `\"` or `\\`"#)
                             .help(r"a backslash is written `\\`")
@@ -142,7 +149,7 @@ impl<'a> Cursor<'a> {
                 c => text.push(c),
             }
         }
-        let end = Mark { at: self.line.len(), column };
+        let end = Place { at: self.line.len(), column };
         let span = self.span(end, end);
         let start = self.span(start, self.read);
         Err(Diagnostic::error("the text does not end", span, "expected `\"`")
@@ -179,9 +186,9 @@ impl<'a> Cursor<'a> {
         if rest.first() == Some(&b'#') { &[] } else { rest }
     }
 
-    fn ahead(&self, bytes: usize) -> Mark {
+    fn ahead(&self, bytes: usize) -> Place {
         // Lossless: a file is far shorter than 4 GiB. One column a byte: this is ASCII.
-        Mark { at: self.here.at + bytes, column: self.here.column + bytes as u32 }
+        Place { at: self.here.at + bytes, column: self.here.column + bytes as u32 }
     }
 
     fn advance(&mut self, bytes: usize) {
@@ -191,8 +198,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn span(&self, from: Mark, to: Mark) -> Span {
-        let offset = |mark: Mark| self.offset + mark.at as u32;
+    fn span(&self, from: Place, to: Place) -> Span {
+        let offset = |place: Place| self.offset + place.at as u32;
         Span { line: self.number, column: from.column, start: offset(from), end: offset(to) }
     }
 }
@@ -224,11 +231,8 @@ pub(crate) fn check_characters(bytes: &[u8], number: u32, offset: u32) -> Parsed
             return Err(bad(message, "expected text that can be seen"));
         }
         if !c.is_ascii() && !quoted && !comment {
-            let message = format!(
-                "`{}` (U+{:04X}) outside of a title or a comment",
-                shown(c.encode_utf8(&mut [0; 4])),
-                u32::from(c)
-            );
+            let sign = shown(c.encode_utf8(&mut [0; 4]));
+            let message = format!("`{sign}` (U+{:04X}) outside of a title or a comment", u32::from(c));
             let error = bad(message, "expected ASCII: names are letters, digits and `_`");
             return Err(match ascii_for(c) {
                 Some(ascii) => Box::new(error.help(format!("write {ascii}"))),

@@ -231,8 +231,10 @@ impl Statement<'_, '_> {
             return Ok(());
         }
         let (span, found) = self.cursor.found();
-        Err(Diagnostic::error(format!("unexpected {found}"), span, "expected the end of the statement")
-            .into())
+        let error =
+            Diagnostic::error(format!("unexpected {found}"), span, "expected the end of the statement");
+        let blank = matches!(self.cursor.peek(), b'[' | b'.').then_some(NO_BLANK);
+        Err(blank.into_iter().fold(error, Diagnostic::help).into())
     }
 
     fn not_a_statement(&mut self, start: Mark, word: &str, span: Span) -> Box<Diagnostic> {
