@@ -5,7 +5,7 @@ use annotate_snippets::{Annotation, AnnotationKind, Element, Level, Origin, Rend
 
 use crate::diagnostic::{Diagnostic, Severity, Span};
 
-/// Lines longer than this many characters are cut down to about as many around the first label.
+/// Lines of more bytes than this are cut down to as many, around the primary label or else the first.
 const WIDEST: usize = 400;
 /// Labels that are further apart than this are shown apart, each under its own place.
 const FURTHEST: u32 = 100;
@@ -107,7 +107,8 @@ fn snippet<'a>(cluster: &[Mark<'a>], source: &[u8], moved: &mut Vec<Moved>) -> S
     for number in first.span.line..=last {
         let end = source[start..].iter().position(|&byte| byte == b'\n').map_or(source.len(), |n| start + n);
         let marks: Vec<_> = cluster.iter().filter(|mark| mark.span.line == number).collect();
-        let window = Window::new(&source[start..end], start, marks.first().map(|mark| mark.span));
+        let center = marks.iter().find(|mark| mark.kind == AnnotationKind::Primary).or(marks.first());
+        let window = Window::new(&source[start..end], start, center.map(|mark| mark.span));
         for mark in marks {
             let place = window.place(mark.span.start as usize);
             let column = window.text[..place].chars().count() + 1;
@@ -141,7 +142,6 @@ struct Window {
 impl Window {
     fn new(line: &[u8], offset: usize, around: Option<Span>) -> Window {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // No character has more than four bytes, nor has what stands for bytes that are none.
         let center = around.map_or(0, |span| (span.start as usize).saturating_sub(offset));
         let (from, to) = if line.len() <= WIDEST {
             (0, line.len())
@@ -280,6 +280,11 @@ warning: `nodes` is given twice
         let column = |line: &str, wanted: &str| line.find(wanted).map(|at| line[..at].chars().count());
         assert_eq!(column(lines[3], "junk"), column(lines[4], "^^^^ expected nothing"), "{text}");
         assert!(column(lines[3], "junk").is_some(), "{text}");
+
+        let open = Diagnostic::error("the text does not end", span(&source, 1, "\" junk"), "here")
+            .also(span(&source, 1, "title"), "begins here");
+        let text = open.render("a.mc", source.as_bytes(), false);
+        assert!(text.contains(" --> a.mc:1:500008\n") && text.contains("^^^^^^ here"), "{text}");
     }
 
     #[test]
