@@ -100,7 +100,11 @@ impl FolioImage {
             (*field, runs.collect::<Vec<_>>())
         };
         (self.folio.order, self.folio.kind) == (other.folio.order, other.folio.kind)
-            && self.fields.iter().map(|row| relative(self, row)).eq(other.fields.iter().map(|row| relative(other, row)))
+            && self
+                .fields
+                .iter()
+                .map(|row| relative(self, row))
+                .eq(other.fields.iter().map(|row| relative(other, row)))
     }
 }
 

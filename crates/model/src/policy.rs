@@ -144,7 +144,7 @@ macro_rules! policies {
         pub struct Policy { $($(#[doc = $doc])+ pub $name: $type),+ }
 
         mod table {
-            use super::{DebugfsSplit, DeferredQueue, FIRST, HugeZeroWrite, LargeReuse, LruFlush, Pin, PmdCopy, PmdReuse, SmallReuse, Since, at, Release};
+            use super::{DebugfsSplit, DeferredQueue, FIRST, HugeZeroWrite, LargeReuse, LruFlush, Pin, PmdCopy, PmdReuse, SmallReuse, Since, at};
             $(
                 #[allow(non_upper_case_globals)]
                 pub(super) static $name: &[Since<$type>] = &[$(Since { release: $release, value: $value, source: $source }),+];

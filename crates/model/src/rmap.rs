@@ -143,7 +143,11 @@ impl Rmap<'_> {
     ///
     /// # Errors
     /// [`MaybePinned`] if the page may be pinned: it stays exclusive.
-    pub fn folio_try_share_anon_rmap_pte(&self, page: PageRange, maybe_pinned: bool) -> Result<(), MaybePinned> {
+    pub fn folio_try_share_anon_rmap_pte(
+        &self,
+        page: PageRange,
+        maybe_pinned: bool,
+    ) -> Result<(), MaybePinned> {
         self.share(page, maybe_pinned)
     }
 

@@ -7,7 +7,7 @@ use crate::units::Pfn;
 
 /// The queue, by the first pages of its folios.
 #[derive(Clone, Debug, Default)]
-pub struct DeferredQueue {
+pub(super) struct DeferredQueue {
     order: RefCell<BTreeMap<u64, Pfn>>,
     places: RefCell<BTreeMap<Pfn, u64>>,
     next: Cell<u64>,
@@ -15,7 +15,7 @@ pub struct DeferredQueue {
 
 impl DeferredQueue {
     /// Puts a folio at the end, if it is not queued.
-    pub fn push(&self, head: Pfn) {
+    pub(super) fn push(&self, head: Pfn) {
         if self.places.borrow().contains_key(&head) {
             return;
         }
@@ -26,7 +26,7 @@ impl DeferredQueue {
     }
 
     /// Takes a folio out; says whether it was queued.
-    pub fn remove(&self, head: Pfn) -> bool {
+    pub(super) fn remove(&self, head: Pfn) -> bool {
         let place = self.places.borrow_mut().remove(&head);
         if let Some(place) = place {
             self.order.borrow_mut().remove(&place);
@@ -35,17 +35,17 @@ impl DeferredQueue {
     }
 
     /// Whether a folio is queued.
-    pub fn contains(&self, head: Pfn) -> bool {
+    pub(super) fn contains(&self, head: Pfn) -> bool {
         self.places.borrow().contains_key(&head)
     }
 
     /// The queued folios, oldest first.
-    pub fn heads(&self) -> Vec<Pfn> {
+    pub(super) fn heads(&self) -> Vec<Pfn> {
         self.order.borrow().values().copied().collect()
     }
 
     /// Feeds the state to a hasher.
-    pub fn hash_into(&self, mut state: &mut dyn std::hash::Hasher) {
+    pub(super) fn hash_into(&self, mut state: &mut dyn std::hash::Hasher) {
         for head in self.order.borrow().values() {
             std::hash::Hash::hash(head, &mut state);
         }

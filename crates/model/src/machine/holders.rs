@@ -47,9 +47,9 @@ impl Holders {
     /// The newest hold of this process on this region, which is forgotten.
     pub fn take(&self, mm: MmId, start: u64, pages: u64, kind: HoldKind) -> Option<Hold> {
         let mut holds = self.holds.borrow_mut();
-        let index = holds.iter().rposition(|hold| {
-            (hold.mm, hold.start, hold.pages, hold.kind) == (mm, start, pages, kind)
-        })?;
+        let index = holds
+            .iter()
+            .rposition(|hold| (hold.mm, hold.start, hold.pages, hold.kind) == (mm, start, pages, kind))?;
         Some(holds.remove(index))
     }
 
@@ -62,9 +62,10 @@ impl Holders {
 
     /// Whether this process holds exactly this region.
     pub fn holds(&self, mm: MmId, start: u64, pages: u64, kind: HoldKind) -> bool {
-        self.holds.borrow().iter().any(|hold| {
-            (hold.mm, hold.start, hold.pages, hold.kind) == (mm, start, pages, kind)
-        })
+        self.holds
+            .borrow()
+            .iter()
+            .any(|hold| (hold.mm, hold.start, hold.pages, hold.kind) == (mm, start, pages, kind))
     }
 
     /// Calls `f` for every range held.

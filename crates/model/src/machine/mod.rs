@@ -308,7 +308,7 @@ impl Machine {
     /// The kernel asserts at free that a folio's counters have their initial values again
     /// (`free_tail_page_prepare()`, mm/page_alloc.c, v7.3).
     fn check_freed(&self, folio: Folio) {
-        let mut bad = |field: Field, page: Pfn| {
+        let bad = |field: Field, page: Pfn| {
             let value = self.counters.read(field, page);
             if value != field.row().initial {
                 self.bad_frees.borrow_mut().push(BadFree { folio, field, page, value });
@@ -600,9 +600,10 @@ impl Machine {
 
     fn folio_image(&self, folio: Folio) -> FolioImage {
         let of_large = self.scheme.info().fields.iter().copied();
-        let fields = [Field::Refcount, Field::Mapcount].into_iter().chain(of_large).filter(|field| {
-            field.row().scope == Scope::Page || folio.is_large()
-        });
+        let fields = [Field::Refcount, Field::Mapcount]
+            .into_iter()
+            .chain(of_large)
+            .filter(|field| field.row().scope == Scope::Page || folio.is_large());
         let runs = |field: Field| {
             let pages = match field.row().scope {
                 Scope::Page => folio.range(),

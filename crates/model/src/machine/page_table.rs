@@ -337,9 +337,10 @@ impl PageTable {
 
     /// Whether the table at the PMD of `at` has no entry.
     pub fn is_empty_table(&self, at: u64) -> bool {
-        self.with_slot(at, |slot| {
-            matches!(slot, Some(Slot::Table(table)) if table.iter().all(|entry| entry.is_none()))
-        })
+        self.with_slot(
+            at,
+            |slot| matches!(slot, Some(Slot::Table(table)) if table.iter().all(|entry| entry.is_none())),
+        )
     }
 
     /// Feeds every entry to a hasher.
@@ -350,7 +351,8 @@ impl PageTable {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let directories = self.directories.borrow();
-        let tables = directories.values().flat_map(|slots| slots.iter()).filter(|slot| matches!(slot, Slot::Table(_)));
+        let tables =
+            directories.values().flat_map(|slots| slots.iter()).filter(|slot| matches!(slot, Slot::Table(_)));
         directories.len() * FANOUT as usize * size_of::<Slot>()
             + tables.count() * self.pmd_pages() as usize * size_of::<Entry>()
     }

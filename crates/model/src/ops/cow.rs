@@ -183,4 +183,3 @@ fn write_huge_zero(m: &Machine, mm: &Mm, vma: &Vma, start: u64) -> Outcome {
     split_pmd::split_pmd(m, mm, vma, start);
     if mm.table.pmd(start) == Pmd::Table { Ok(()) } else { Err(Errno::Enomem) }
 }
-

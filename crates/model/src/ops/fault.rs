@@ -136,7 +136,8 @@ fn fault_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64, access: Access) -> Outcom
         let pages = u64::from(order.pages());
         let start = at & !(pages - 1);
         let fits = start >= vma.start && start + pages <= vma.end;
-        if fits && allows(m, vma, order) && mm.table.run(start, pages, Alike::Exactly) == (Entry::NONE, pages) {
+        if fits && allows(m, vma, order) && mm.table.run(start, pages, Alike::Exactly) == (Entry::NONE, pages)
+        {
             if let Some(folio) = new_folio(m, mm, vma, start, order) {
                 set_new(mm, vma, folio, start);
                 return Ok(());

@@ -25,7 +25,8 @@ pub fn split_for_all(m: &Machine, folio: Folio) {
     }
     count_pages(&m.rmap(), folio);
     m.stats.add(Stat::FolioSplits, 1);
-    let pieces: Vec<Folio> = folio.range().iter().map(|head| Folio { head, order: Order::ZERO, ..folio }).collect();
+    let pieces: Vec<Folio> =
+        folio.range().iter().map(|head| Folio { head, order: Order::ZERO, ..folio }).collect();
     m.frames.split(folio, &pieces);
     for piece in &pieces[1..] {
         m.put_refs(*piece, 1);

@@ -32,15 +32,7 @@ static INFO: Info = Info {
         Field::AnonExclusive,
     ],
     capabilities: Capabilities::TODAY,
-    laws: &[
-        Law::I1,
-        Law::I2,
-        Law::I3,
-        Law::I4,
-        Law::I9,
-        Law::I10,
-        Law::I11,
-    ],
+    laws: &[Law::I1, Law::I2, Law::I3, Law::I4, Law::I9, Law::I10, Law::I11],
     breaks: &[],
     cannot: &["tell the folio's mappings without reading every page's counter"],
     equations: &[
@@ -75,7 +67,14 @@ impl Scheme for DoubleMap {
         Mapped { pages: folio.pages(), pmd: true }
     }
 
-    fn add_rmap(&self, c: &dyn Counters, folio: Folio, pages: PageRange, level: Level, _by: &Mapper) -> Mapped {
+    fn add_rmap(
+        &self,
+        c: &dyn Counters,
+        folio: Folio,
+        pages: PageRange,
+        level: Level,
+        _by: &Mapper,
+    ) -> Mapped {
         if !folio.is_large() {
             return small::add(c, pages.first);
         }
@@ -85,7 +84,8 @@ impl Scheme for DoubleMap {
             }
             return Mapped { pages: c.add_each(Field::Mapcount, pages, 1).first, pmd: false };
         }
-        let in_pages = counts_pmd_in_pages(folio).then(|| c.add_each(Field::Mapcount, folio.range(), 1).first);
+        let in_pages =
+            counts_pmd_in_pages(folio).then(|| c.add_each(Field::Mapcount, folio.range(), 1).first);
         let first = c.add(Field::EntireMapcount, folio.head, 1) == 0;
         Mapped { pages: in_pages.unwrap_or(if first { folio.pages() } else { 0 }), pmd: first }
     }
@@ -114,7 +114,8 @@ impl Scheme for DoubleMap {
             let mapped = last > 0 && any_page_mapped(c, folio);
             return Unmapped { pages: last, pmd: false, lost: Lost::of(last, mapped) };
         }
-        let in_pages = counts_pmd_in_pages(folio).then(|| c.add_each(Field::Mapcount, folio.range(), -1).last);
+        let in_pages =
+            counts_pmd_in_pages(folio).then(|| c.add_each(Field::Mapcount, folio.range(), -1).last);
         let last = c.add(Field::EntireMapcount, folio.head, -1) == -1;
         let lost = match in_pages {
             Some(lost) => lost,

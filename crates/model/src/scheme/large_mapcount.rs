@@ -6,7 +6,8 @@
 //! single value", v6.10).
 
 use super::{
-    Answer, Capabilities, Info, Mapped, Mapper, Scheme, Source, Tally, Unmapped, pages_mapped, plus_one, small,
+    Answer, Capabilities, Info, Mapped, Mapper, Scheme, Source, Tally, Unmapped, pages_mapped, plus_one,
+    small,
 };
 use crate::counters::Counters;
 use crate::field::Field;
@@ -58,7 +59,14 @@ impl Scheme for LargeMapcount {
         mapped
     }
 
-    fn add_rmap(&self, c: &dyn Counters, folio: Folio, pages: PageRange, level: Level, _by: &Mapper) -> Mapped {
+    fn add_rmap(
+        &self,
+        c: &dyn Counters,
+        folio: Folio,
+        pages: PageRange,
+        level: Level,
+        _by: &Mapper,
+    ) -> Mapped {
         let mapped = pages_mapped::add(c, folio, pages, level);
         if folio.is_large() {
             c.add(Field::LargeMapcount, folio.head, entries(pages, level));

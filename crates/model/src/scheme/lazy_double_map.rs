@@ -18,8 +18,7 @@ use crate::units::{Folio, Level, PageRange, Pfn};
 pub(super) static NAIVE: LazyDoubleMap = LazyDoubleMap { checked: false };
 pub(super) static CHECKED: LazyDoubleMap = LazyDoubleMap { checked: true };
 
-const FIELDS: &[Field] =
-    &[Field::EntireMapcount, Field::Pincount, Field::Deferred, Field::AnonExclusive];
+const FIELDS: &[Field] = &[Field::EntireMapcount, Field::Pincount, Field::Deferred, Field::AnonExclusive];
 const EQUATIONS: &[&str] = &["_mapcount of page i = P_i − 1; compound_mapcount = D − 1"];
 const SOURCES: &[&str] = &["a proposal; derived from mm/rmap.c (v4.5) without the bias"];
 
@@ -83,7 +82,14 @@ impl Scheme for LazyDoubleMap {
         Mapped { pages: folio.pages(), pmd: true }
     }
 
-    fn add_rmap(&self, c: &dyn Counters, folio: Folio, pages: PageRange, level: Level, _by: &Mapper) -> Mapped {
+    fn add_rmap(
+        &self,
+        c: &dyn Counters,
+        folio: Folio,
+        pages: PageRange,
+        level: Level,
+        _by: &Mapper,
+    ) -> Mapped {
         if !folio.is_large() {
             return small::add(c, pages.first);
         }
@@ -167,9 +173,9 @@ impl Scheme for LazyDoubleMap {
     }
 
     fn mapped_shared(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
-        self.page_mapcount(c, folio, folio.head, tally).value().map_or(Answer::Unknown, |count| {
-            Answer::Estimate(i64::from(count > 1))
-        })
+        self.page_mapcount(c, folio, folio.head, tally)
+            .value()
+            .map_or(Answer::Unknown, |count| Answer::Estimate(i64::from(count > 1)))
     }
 }
 

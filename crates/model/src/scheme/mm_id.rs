@@ -6,7 +6,9 @@
 //! MM owner tracking for large folios (!hugetlb)", v6.15).
 
 use super::large_mapcount::{entries, mapcount};
-use super::{Answer, Capabilities, Info, Mapped, Mapper, Scheme, Source, Tally, Unmapped, pages_mapped, plus_one};
+use super::{
+    Answer, Capabilities, Info, Mapped, Mapper, Scheme, Source, Tally, Unmapped, pages_mapped, plus_one,
+};
 use crate::counters::Counters;
 use crate::field::Field;
 use crate::invariant::Law;
@@ -35,18 +37,7 @@ static INFO: Info = Info {
         Field::AnonExclusive,
     ],
     capabilities: Capabilities::TODAY,
-    laws: &[
-        Law::I1,
-        Law::I2,
-        Law::I5,
-        Law::I6,
-        Law::I7,
-        Law::I8,
-        Law::I9,
-        Law::I10,
-        Law::I11,
-        Law::I12,
-    ],
+    laws: &[Law::I1, Law::I2, Law::I5, Law::I6, Law::I7, Law::I8, Law::I9, Law::I10, Law::I11, Law::I12],
     breaks: &[],
     cannot: &["tell that a folio is exclusive again when its only mapper never got a slot, or lost it early"],
     equations: &[
@@ -74,7 +65,14 @@ impl Scheme for MmIdSlots {
         mapped
     }
 
-    fn add_rmap(&self, c: &dyn Counters, folio: Folio, pages: PageRange, level: Level, by: &Mapper) -> Mapped {
+    fn add_rmap(
+        &self,
+        c: &dyn Counters,
+        folio: Folio,
+        pages: PageRange,
+        level: Level,
+        by: &Mapper,
+    ) -> Mapped {
         let mapped = pages_mapped::add(c, folio, pages, level);
         if folio.is_large() {
             add_entries(c, folio, entries(pages, level), by.mm);
@@ -89,7 +87,14 @@ impl Scheme for MmIdSlots {
         }
     }
 
-    fn remove_rmap(&self, c: &dyn Counters, folio: Folio, pages: PageRange, level: Level, by: &Mapper) -> Unmapped {
+    fn remove_rmap(
+        &self,
+        c: &dyn Counters,
+        folio: Folio,
+        pages: PageRange,
+        level: Level,
+        by: &Mapper,
+    ) -> Unmapped {
         if folio.is_large() {
             sub_entries(c, folio, entries(pages, level), by.mm);
         }

@@ -77,12 +77,18 @@ pub struct Capabilities {
     pub needs_vma_pages: bool,
     /// It keeps a map count for each page of a large folio.
     pub page_mapcounts: bool,
+    /// A VMA owns one reference on a large folio, however many entries it has.
+    pub reference_per_vma: bool,
 }
 
 impl Capabilities {
     /// A kernel of today: PMD splits are local, VMAs do not matter, pages have map counts.
-    pub const TODAY: Capabilities =
-        Capabilities { pmd_split_splits_folio: false, needs_vma_pages: false, page_mapcounts: true };
+    pub const TODAY: Capabilities = Capabilities {
+        pmd_split_splits_folio: false,
+        needs_vma_pages: false,
+        page_mapcounts: true,
+        reference_per_vma: false,
+    };
 }
 
 /// Who maps or unmaps.
@@ -187,7 +193,8 @@ pub trait Scheme: Sync {
     fn add_new_anon(&self, c: &dyn Counters, folio: Folio, level: Level, by: &Mapper) -> Mapped;
 
     /// Adds a mapping of `pages`.
-    fn add_rmap(&self, c: &dyn Counters, folio: Folio, pages: PageRange, level: Level, by: &Mapper) -> Mapped;
+    fn add_rmap(&self, c: &dyn Counters, folio: Folio, pages: PageRange, level: Level, by: &Mapper)
+    -> Mapped;
 
     /// Adds a mapping copied by fork: of pages that are mapped already, so that no statistic changes.
     fn dup_rmap(&self, c: &dyn Counters, folio: Folio, pages: PageRange, level: Level, by: &Mapper);

@@ -37,6 +37,7 @@ static INFO: Info = Info {
         pmd_split_splits_folio: false,
         needs_vma_pages: false,
         page_mapcounts: false,
+        reference_per_vma: false,
     },
     laws: &[Law::I1, Law::I2, Law::I6, Law::I7, Law::I8, Law::I10, Law::I11],
     breaks: &[(
@@ -74,7 +75,14 @@ impl Scheme for NoPageMapcount {
         Mapped { pages: folio.pages(), pmd: level != Level::Pte }
     }
 
-    fn add_rmap(&self, c: &dyn Counters, folio: Folio, pages: PageRange, level: Level, by: &Mapper) -> Mapped {
+    fn add_rmap(
+        &self,
+        c: &dyn Counters,
+        folio: Folio,
+        pages: PageRange,
+        level: Level,
+        by: &Mapper,
+    ) -> Mapped {
         if !folio.is_large() {
             return small::add(c, pages.first);
         }
@@ -94,7 +102,14 @@ impl Scheme for NoPageMapcount {
         add_entries(c, folio, entries(pages, level), by.mm);
     }
 
-    fn remove_rmap(&self, c: &dyn Counters, folio: Folio, pages: PageRange, level: Level, by: &Mapper) -> Unmapped {
+    fn remove_rmap(
+        &self,
+        c: &dyn Counters,
+        folio: Folio,
+        pages: PageRange,
+        level: Level,
+        by: &Mapper,
+    ) -> Unmapped {
         if !folio.is_large() {
             return small::remove(c, pages.first);
         }

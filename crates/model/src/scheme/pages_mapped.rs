@@ -17,7 +17,7 @@ use crate::release::{Release, ReleaseRange};
 use crate::units::{Folio, Kind, Level, PageRange, Pfn};
 
 /// K: the bit of `_nr_pages_mapped` that stands for the whole (COMPOUND_MAPPED in 6.2, ENTIRELY_MAPPED later).
-pub const ENTIRELY_MAPPED: i32 = 0x80_0000;
+pub(super) const ENTIRELY_MAPPED: i32 = 0x80_0000;
 
 pub(super) static PAGES_MAPPED: PagesMapped = PagesMapped;
 
@@ -57,7 +57,14 @@ impl Scheme for PagesMapped {
         add_new(c, folio, level)
     }
 
-    fn add_rmap(&self, c: &dyn Counters, folio: Folio, pages: PageRange, level: Level, _by: &Mapper) -> Mapped {
+    fn add_rmap(
+        &self,
+        c: &dyn Counters,
+        folio: Folio,
+        pages: PageRange,
+        level: Level,
+        _by: &Mapper,
+    ) -> Mapped {
         add(c, folio, pages, level)
     }
 
@@ -99,9 +106,9 @@ impl Scheme for PagesMapped {
 
     /// `folio_estimated_sharers()`: the first page's count stands for the folio.
     fn mapped_shared(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
-        self.page_mapcount(c, folio, folio.head, tally).value().map_or(Answer::Unknown, |count| {
-            Answer::Estimate(i64::from(count > 1))
-        })
+        self.page_mapcount(c, folio, folio.head, tally)
+            .value()
+            .map_or(Answer::Unknown, |count| Answer::Estimate(i64::from(count > 1)))
     }
 }
 

@@ -32,16 +32,14 @@ pub(super) static TAIL_COUNT: AllOrNothing = AllOrNothing {
     info: Info {
         id: "tail-count",
         title: "a THP is mapped by PMDs only; references on tails in the tail's _count and the head's",
-        kernels: Some(ReleaseRange {
-            from: Some(Release::new(2, 6, 38)),
-            to: Some(Release::new(3, 1, 0)),
-        }),
+        kernels: Some(ReleaseRange { from: Some(Release::new(2, 6, 38)), to: Some(Release::new(3, 1, 0)) }),
         runs_as: "2.6.38",
         fields: &[],
         capabilities: Capabilities {
             pmd_split_splits_folio: true,
             needs_vma_pages: false,
             page_mapcounts: false,
+            reference_per_vma: false,
         },
         laws: &[Law::I1, Law::HeadMapcount, Law::I9, Law::I10],
         breaks: &[],

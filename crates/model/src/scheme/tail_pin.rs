@@ -21,6 +21,7 @@ pub(super) static TAIL_PIN: AllOrNothing = AllOrNothing {
             pmd_split_splits_folio: true,
             needs_vma_pages: false,
             page_mapcounts: false,
+            reference_per_vma: false,
         },
         laws: &[Law::I1, Law::I2, Law::HeadMapcount, Law::I9, Law::I10],
         breaks: &[],

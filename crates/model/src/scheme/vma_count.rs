@@ -16,8 +16,13 @@ pub(super) static BY_ENTRY: VmaCount = VmaCount { references: References::PerEnt
 
 const FIELDS: &[Field] =
     &[Field::PartialMapcount, Field::Pincount, Field::Deferred, Field::PartiallyMapped, Field::AnonExclusive];
-const CAPABILITIES: Capabilities =
-    Capabilities { pmd_split_splits_folio: false, needs_vma_pages: true, page_mapcounts: false };
+const BY_ENTRY_CAPABILITIES: Capabilities = Capabilities {
+    pmd_split_splits_folio: false,
+    needs_vma_pages: true,
+    page_mapcounts: false,
+    reference_per_vma: false,
+};
+const BY_VMA_CAPABILITIES: Capabilities = Capabilities { reference_per_vma: true, ..BY_ENTRY_CAPABILITIES };
 const BREAKS: &[(Law, &str)] = &[
     (Law::I9, "pages are counted as mapped while any VMA maps any page of the folio"),
     (Law::I10, "nothing tells a PMD mapping from PTE mappings, so the statistic of THPs stays 0"),
@@ -39,7 +44,7 @@ static BY_VMA_INFO: Info = Info {
     kernels: None,
     runs_as: "7.3",
     fields: FIELDS,
-    capabilities: CAPABILITIES,
+    capabilities: BY_VMA_CAPABILITIES,
     laws: &[Law::I1, Law::I2, Law::Vma, Law::I11],
     breaks: BREAKS,
     cannot: CANNOT,
@@ -53,7 +58,7 @@ static BY_ENTRY_INFO: Info = Info {
     kernels: None,
     runs_as: "7.3",
     fields: FIELDS,
-    capabilities: CAPABILITIES,
+    capabilities: BY_ENTRY_CAPABILITIES,
     laws: &[Law::I1, Law::I2, Law::Vma, Law::I11],
     breaks: BREAKS,
     cannot: &[
@@ -129,7 +134,14 @@ impl Scheme for VmaCount {
         }
     }
 
-    fn remove_rmap(&self, c: &dyn Counters, folio: Folio, pages: PageRange, _l: Level, by: &Mapper) -> Unmapped {
+    fn remove_rmap(
+        &self,
+        c: &dyn Counters,
+        folio: Folio,
+        pages: PageRange,
+        _l: Level,
+        by: &Mapper,
+    ) -> Unmapped {
         if !folio.is_large() {
             return small::remove(c, pages.first);
         }

@@ -1,0 +1,330 @@
+//! The laws of counting, by name: what has to hold between counters and truth whenever nobody is in the
+//! middle of an operation.
+
+use crate::field::Field;
+use crate::machine::Machine;
+use crate::stats::Stat;
+use crate::truth::Truth;
+use crate::units::{Folio, Kind, PageRange, Pfn};
+
+macro_rules! laws {
+    ($($(#[doc = $doc:literal])+ $variant:ident { $name:literal }),+ $(,)?) => {
+        /// A law.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Law { $($(#[doc = $doc])+ $variant),+ }
+
+        impl Law {
+            /// Every law.
+            pub const ALL: &'static [Law] = &[$(Law::$variant),+];
+
+            /// Its name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Law::$variant => $name),+ }
+            }
+
+            /// What it says.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Law::$variant => concat!($($doc),+)),+ }
+            }
+        }
+    };
+}
+
+laws! {
+    /// refcount = entries that map it + references of caches + references that somebody asked for
+    /// (a pin of a small page counts 1024).
+    I1 { "I1" },
+    /// Tail pages have no references of their own.
+    I2 { "I2" },
+    /// Anonymous, double-map: _mapcount of page i = P_i − 1 + DM, compound_mapcount = D − 1, DM implies D ≥ 1.
+    I3 { "I3" },
+    /// File, double-map: _mapcount of page i = P_i + D − 1, compound_mapcount = D − 1.
+    I4 { "I4" },
+    /// _mapcount of page i = P_i − 1; _nr_pages_mapped = pages with P_i > 0, + 0x800000 if D > 0.
+    I5 { "I5" },
+    /// _large_mapcount = D + ΣP_i − 1.
+    I6 { "I6" },
+    /// Mapped and not "maybe shared" implies exactly one address space.
+    I7 { "I7" },
+    /// An empty slot counts −1; two slots name two address spaces; a slot counts no more than its address
+    /// space maps; an unmapped folio has empty slots and is not shared.
+    I8 { "I8" },
+    /// NR_ANON_MAPPED = pages of anonymous folios that any entry maps.
+    I9 { "I9" },
+    /// NR_ANON_THPS = anonymous folios that a PMD maps.
+    I10 { "I10" },
+    /// An exclusive page is mapped by one entry at most.
+    I11 { "I11" },
+    /// Partially mapped implies anonymous, order above 1, and queued.
+    I12 { "I12" },
+    /// A THP of 2011: _mapcount of the head = D − 1; of a tail what the scheme keeps there.
+    HeadMapcount { "head-mapcount" },
+    /// double-map without bias: _mapcount of page i = P_i − 1, compound_mapcount = D − 1.
+    Lazy { "lazy-mapcount" },
+    /// Counting areas: _mapcount of the head = areas that map any page − 1; partial_mapcount = those that map
+    /// some but not all.
+    Vma { "vma-mapcount" },
+}
+
+/// A law that does not hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Violation {
+    /// The law.
+    pub law: Law,
+    /// The folio, unless it is about the machine.
+    pub folio: Option<Folio>,
+    /// The page.
+    pub page: Option<Pfn>,
+    /// The counter that is wrong, where it is one.
+    pub field: Option<Field>,
+    /// What is wrong: a counter's name, or a statistic's.
+    pub what: &'static str,
+    /// The value that the truth demands.
+    pub expected: i64,
+    /// The value found.
+    pub found: i64,
+}
+
+/// Checks the laws that the machine's scheme knows, against the truth; adds what does not hold.
+pub fn check(m: &Machine, truth: &Truth, violations: &mut Vec<Violation>) {
+    let info = m.scheme.info();
+    let mut checker = Checker { m, truth, violations };
+    let laws = info.laws.iter().copied().chain(info.breaks.iter().map(|(law, _)| *law));
+    let laws: LawSet = laws.collect();
+    let mut totals = Totals::default();
+    for folio in m.frames.folios() {
+        if folio.kind == Kind::Zero {
+            continue;
+        }
+        checker.check_folio(folio, laws);
+        let counted = !folio.is_large() || m.policy.anon_mapped_counts_thps;
+        if folio.kind.is_anon() && counted {
+            totals.mapped += i64::from(truth.mapped_pages(folio));
+        }
+        totals.whole += i64::from(folio.kind.is_anon() && truth.folio(folio).pmds > 0);
+    }
+    for (law, stat, expected) in
+        [(Law::I9, Stat::AnonMapped, totals.mapped), (Law::I10, Stat::AnonThps, totals.whole)]
+    {
+        let found = m.stats.get(stat);
+        if laws.has(law) && found != expected {
+            let what = stat.key();
+            checker.violations.push(Violation {
+                law,
+                folio: None,
+                page: None,
+                field: None,
+                what,
+                expected,
+                found,
+            });
+        }
+    }
+}
+
+#[derive(Default)]
+struct Totals {
+    mapped: i64,
+    whole: i64,
+}
+
+#[derive(Clone, Copy)]
+struct LawSet(u32);
+
+impl LawSet {
+    const fn has(self, law: Law) -> bool {
+        self.0 & 1 << law as u32 != 0
+    }
+}
+
+impl FromIterator<Law> for LawSet {
+    fn from_iter<T: IntoIterator<Item = Law>>(laws: T) -> LawSet {
+        LawSet(laws.into_iter().fold(0, |set, law| set | 1 << law as u32))
+    }
+}
+
+struct Checker<'a> {
+    m: &'a Machine,
+    truth: &'a Truth,
+    violations: &'a mut Vec<Violation>,
+}
+
+impl Checker<'_> {
+    fn check_folio(&mut self, folio: Folio, laws: LawSet) {
+        let truth = *self.truth.folio(folio);
+        let references = if self.m.scheme.info().capabilities.reference_per_vma && folio.is_large() {
+            i64::from(truth.vmas)
+        } else {
+            truth.entries() as i64
+        };
+        self.compare(Law::I1, folio, Field::Refcount, folio.head, references + truth.held);
+        if !folio.is_large() {
+            self.compare(
+                Law::I1,
+                folio,
+                Field::Mapcount,
+                folio.head,
+                i64::from(self.truth.page(folio.head).ptes) - 1,
+            );
+            self.check_exclusive(folio, laws);
+            return;
+        }
+        if laws.has(Law::I2) {
+            self.compare_each(Law::I2, folio, Field::Refcount, tails(folio), |_| 0);
+        }
+        if laws.has(Law::HeadMapcount) {
+            self.check_head_mapcount(folio, laws);
+        }
+        if laws.has(Law::I3) && folio.kind.is_anon() {
+            self.check_double_map(folio);
+        }
+        if laws.has(Law::I4) && !folio.kind.is_anon() && folio.kind != Kind::Hugetlb {
+            let pmds = i64::from(truth.pmds);
+            self.compare_each(Law::I4, folio, Field::Mapcount, folio.range(), |ptes| ptes + pmds - 1);
+            self.compare(Law::I4, folio, Field::EntireMapcount, folio.head, pmds - 1);
+        }
+        if laws.has(Law::I5) || laws.has(Law::Lazy) {
+            let law = if laws.has(Law::I5) { Law::I5 } else { Law::Lazy };
+            self.compare_each(law, folio, Field::Mapcount, folio.range(), |ptes| ptes - 1);
+            self.compare(law, folio, Field::EntireMapcount, folio.head, i64::from(truth.pmds) - 1);
+        }
+        if laws.has(Law::I5) {
+            let whole = if truth.pmds > 0 { 0x80_0000 } else { 0 };
+            let expected = i64::from(self.truth.pages_with_ptes(folio)) + whole;
+            self.compare(Law::I5, folio, Field::NrPagesMapped, folio.head, expected);
+        }
+        if laws.has(Law::I6) {
+            self.compare(Law::I6, folio, Field::LargeMapcount, folio.head, truth.entries() as i64 - 1);
+        }
+        if laws.has(Law::I7) {
+            self.check_slots(folio);
+        }
+        if laws.has(Law::Vma) {
+            self.compare(Law::Vma, folio, Field::Mapcount, folio.head, i64::from(truth.vmas) - 1);
+            self.compare(Law::Vma, folio, Field::PartialMapcount, folio.head, i64::from(truth.partial_vmas));
+        }
+        self.check_exclusive(folio, laws);
+        self.check_queue(folio, laws);
+    }
+
+    fn check_head_mapcount(&mut self, folio: Folio, laws: LawSet) {
+        let pmds = i64::from(self.truth.folio(folio).pmds);
+        self.compare(Law::HeadMapcount, folio, Field::Mapcount, folio.head, pmds - 1);
+        // Tails that may not have references count their holders in the map count, the others in the references.
+        let field = if laws.has(Law::I2) { Field::Mapcount } else { Field::Refcount };
+        let empty = if laws.has(Law::I2) { -1 } else { 0 };
+        for page in tails(folio).iter() {
+            let expected = i64::from(self.truth.page(page).held) + empty;
+            self.compare(Law::HeadMapcount, folio, field, page, expected);
+        }
+    }
+
+    fn check_double_map(&mut self, folio: Folio) {
+        let pmds = i64::from(self.truth.folio(folio).pmds);
+        let bias = i64::from(self.m.counters().read(Field::DoubleMap, folio.head));
+        self.compare_each(Law::I3, folio, Field::Mapcount, folio.range(), |ptes| ptes - 1 + bias);
+        self.compare(Law::I3, folio, Field::EntireMapcount, folio.head, pmds - 1);
+        if pmds == 0 {
+            self.compare(Law::I3, folio, Field::DoubleMap, folio.head, 0);
+        }
+    }
+
+    fn check_slots(&mut self, folio: Folio) {
+        let truth = *self.truth.folio(folio);
+        let read = |field| i64::from(self.m.counters().read(field, folio.head));
+        let (shared, mapped) = (read(Field::MaybeShared), truth.entries() > 0);
+        let ids = [read(Field::MmId0), read(Field::MmId1)];
+        let counts = [read(Field::MmIdMapcount0), read(Field::MmIdMapcount1)];
+        if mapped && shared == 0 && truth.mms != 1 {
+            self.push(Law::I7, folio, None, Field::MaybeShared, 1, 0);
+        }
+        if !mapped && shared != 0 {
+            self.push(Law::I8, folio, None, Field::MaybeShared, 0, shared);
+        }
+        if ids[0] != 0 && ids[0] == ids[1] {
+            self.push(Law::I8, folio, None, Field::MmId1, 0, ids[1]);
+        }
+        for (slot, (id, count)) in
+            [(Field::MmId0, Field::MmIdMapcount0), (Field::MmId1, Field::MmIdMapcount1)]
+                .into_iter()
+                .enumerate()
+        {
+            if (ids[slot] == 0) != (counts[slot] == -1) {
+                self.push(Law::I8, folio, None, id, ids[slot], counts[slot]);
+            }
+            let most = truth.slot_entries[slot] as i64 - 1;
+            if ids[slot] != 0 && counts[slot] > most {
+                self.push(Law::I8, folio, None, count, most, counts[slot]);
+            }
+        }
+    }
+
+    fn check_exclusive(&mut self, folio: Folio, laws: LawSet) {
+        if !laws.has(Law::I11) || !self.m.policy.anon_exclusive {
+            return;
+        }
+        if self.m.rmap().exclusive(folio.range()) == 0 {
+            return;
+        }
+        let truth = *self.truth.folio(folio);
+        for page in folio.range().iter() {
+            if self.m.counters().read(Field::AnonExclusive, page) == 0 {
+                continue;
+            }
+            let entries = i64::from(self.truth.page(page).ptes) + i64::from(truth.pmds);
+            let others = page == folio.head && truth.pmds > 0 && truth.ptes > 0;
+            if entries > 1 || others {
+                self.push(Law::I11, folio, Some(page), Field::AnonExclusive, 0, 1);
+            }
+        }
+    }
+
+    fn check_queue(&mut self, folio: Folio, laws: LawSet) {
+        if !laws.has(Law::I12) || self.m.counters().read(Field::PartiallyMapped, folio.head) == 0 {
+            return;
+        }
+        let queued = self.m.counters().read(Field::Deferred, folio.head) != 0;
+        if folio.kind != Kind::Anon || folio.order.0 < 2 || !queued {
+            self.push(Law::I12, folio, None, Field::PartiallyMapped, 0, 1);
+        }
+    }
+
+    #[inline]
+    fn compare(&mut self, law: Law, folio: Folio, field: Field, page: Pfn, expected: i64) {
+        let found = i64::from(self.m.counters().read(field, page));
+        if found != expected {
+            self.push(law, folio, Some(page), field, expected, found);
+        }
+    }
+
+    fn compare_each(
+        &mut self,
+        law: Law,
+        folio: Folio,
+        field: Field,
+        pages: PageRange,
+        expected: impl Fn(i64) -> i64,
+    ) {
+        for page in pages.iter() {
+            let expected = expected(i64::from(self.truth.page(page).ptes));
+            self.compare(law, folio, field, page, expected);
+        }
+    }
+
+    fn push(&mut self, law: Law, folio: Folio, page: Option<Pfn>, field: Field, expected: i64, found: i64) {
+        let what = field.key();
+        self.violations.push(Violation {
+            law,
+            folio: Some(folio),
+            page,
+            field: Some(field),
+            what,
+            expected,
+            found,
+        });
+    }
+}
+
+fn tails(folio: Folio) -> PageRange {
+    PageRange::new(folio.head.add(1), folio.pages() - 1)
+}

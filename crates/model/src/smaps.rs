@@ -1,0 +1,110 @@
+//! What /proc/pid/smaps says of an area: resident, proportional, shared and private memory.
+
+use crate::machine::page_table::{Alike, Entry, Pmd};
+use crate::machine::vma::Vma;
+use crate::machine::{Machine, Mm};
+use crate::query::{Query, Tally};
+use crate::units::{Folio, PageRange};
+
+/// Bytes of a base page.
+pub const PAGE_BYTES: u64 = 4096;
+
+/// Fractions of a byte that the proportional size is kept in: 2^12 (PSS_SHIFT, fs/proc/task_mmu.c).
+const PSS_SHIFT: u32 = 12;
+
+/// The numbers of an area, in bytes; smaps prints kB, rounded down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Smaps {
+    /// Rss: memory that is mapped, without zero pages.
+    pub rss: u64,
+    /// Pss, in 1/4096 of a byte: each page divided by its map count.
+    pub pss_shifted: u64,
+    /// Shared_Clean and Shared_Dirty.
+    pub shared: u64,
+    /// Private_Clean and Private_Dirty.
+    pub private: u64,
+    /// AnonHugePages: anonymous memory that PMDs map.
+    pub anon_huge: u64,
+    /// ShmemPmdMapped.
+    pub shmem_pmd: u64,
+    /// FilePmdMapped.
+    pub file_pmd: u64,
+}
+
+impl Smaps {
+    /// Pss in kB, as it is printed.
+    pub const fn pss_kb(&self) -> u64 {
+        (self.pss_shifted >> PSS_SHIFT) >> 10
+    }
+
+    fn add(&mut self, pages: u64, mapcount: i64, private: bool) {
+        let bytes = pages * PAGE_BYTES;
+        self.rss += bytes;
+        // The kernel divides page by page, so that the remainder is lost for each.
+        let divisor = if mapcount >= 2 { mapcount as u64 } else { 1 };
+        self.pss_shifted += pages * ((PAGE_BYTES << PSS_SHIFT) / divisor);
+        if private {
+            self.private += bytes;
+        } else {
+            self.shared += bytes;
+        }
+    }
+}
+
+/// The numbers of an area (`smap_gather_stats()`, `smaps_account()`, fs/proc/task_mmu.c).
+pub fn smaps(m: &Machine, mm: &Mm, vma: &Vma) -> Smaps {
+    let mut smaps = Smaps::default();
+    let mut at = vma.start;
+    while let Some(found) = mm.table.next_pmd(at, vma.end) {
+        let stop = vma.end.min(mm.table.pmd_end(found));
+        match mm.table.pmd(found) {
+            Pmd::Leaf(entry) if !entry.is_zero() => {
+                let folio = m.folio(entry.page());
+                smaps.anon_huge += u64::from(folio.pages()) * PAGE_BYTES;
+                account(m, &mut smaps, folio, folio.range(), true);
+            }
+            Pmd::Table => account_table(m, mm, &mut smaps, found, stop),
+            Pmd::Leaf(_) | Pmd::None => {}
+        }
+        at = stop;
+    }
+    smaps
+}
+
+fn account_table(m: &Machine, mm: &Mm, smaps: &mut Smaps, start: u64, end: u64) {
+    let mut at = start;
+    while at < end {
+        let (entry, len): (Entry, u64) = mm.table.run(at, end - at, Alike::IgnoringWrite);
+        if !entry.is_present() || entry.is_zero() {
+            at += len;
+            continue;
+        }
+        let folio = m.folio(entry.page());
+        let inside = folio.head.0 + folio.pages() - entry.page().0;
+        let pages = PageRange::new(entry.page(), (len as u32).min(inside));
+        account(m, smaps, folio, pages, false);
+        at += u64::from(pages.len);
+    }
+}
+
+fn account(m: &Machine, smaps: &mut Smaps, folio: Folio, pages: PageRange, whole: bool) {
+    // One reference can only be this mapping's.
+    if m.refcount(folio) == 1 {
+        return smaps.add(u64::from(pages.len), 1, true);
+    }
+    let capabilities = m.scheme.info().capabilities;
+    let ask = |query, page| m.ask(query, page, &mut Tally::off()).value().unwrap_or(1);
+    if whole && capabilities.pmd_split_splits_folio {
+        let mapcount = ask(Query::FolioMapcount, folio.head);
+        return smaps.add(u64::from(pages.len), mapcount, mapcount < 2);
+    }
+    let by_page = capabilities.page_mapcounts || capabilities.pmd_split_splits_folio || !folio.is_large();
+    if !by_page {
+        let private = ask(Query::MaybeShared, folio.head) == 0;
+        return smaps.add(u64::from(pages.len), ask(Query::Kpagecount, folio.head), private);
+    }
+    for page in pages.iter() {
+        let mapcount = ask(Query::PageMapcount, page);
+        smaps.add(1, mapcount, mapcount < 2);
+    }
+}
