@@ -77,7 +77,7 @@ queries! {
     /// The greatest map count of any page, which decided about reuse on a write fault up to 5.18.
     TransHugeMapcount { "trans_huge_mapcount", false },
     /// Whether more than one address space seems to map the folio: 0 or 1.
-    MaybeShared { "mapped_shared", false },
+    MaybeShared { "maybe_mapped_shared", false },
     /// The folio's map count spread over its pages, which kernels without page map counts show instead.
     AveragePageMapcount { "average_page_mapcount", false },
     /// Whether the folio looks pinned for DMA: 0 or 1.

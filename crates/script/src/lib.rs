@@ -6,4 +6,5 @@ pub mod diagnostic;
 pub mod diff;
 mod lex;
 pub mod parse;
+pub mod run;
 pub mod trace;

@@ -318,6 +318,9 @@ impl PageTable {
 
     /// The first page from `at` on, before `end`, whose PMD is not empty.
     pub fn next_pmd(&self, at: u64, end: u64) -> Option<u64> {
+        if at >= end {
+            return None;
+        }
         let directories = self.directories.borrow();
         let (first, index) = self.place(at);
         for (directory, slots) in directories.range(first..) {
@@ -382,6 +385,7 @@ mod tests {
         assert_eq!(table.next_pmd(0, u64::MAX), Some(1000));
         assert_eq!(table.next_pmd(1001, u64::MAX), Some(1001));
         assert_eq!(table.next_pmd(0, 1000), None);
+        assert_eq!(table.next_pmd(1001, 1001), None);
         assert_eq!(table.next_pmd(1002, u64::MAX), None);
         assert_eq!(table.read(1001), Entry::present(Pfn(3), true));
         table.move_pmd(1000, 20);

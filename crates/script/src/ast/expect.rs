@@ -56,7 +56,7 @@ pub enum Path {
     },
     /// `system.FIELD`.
     System {
-        /// One of [`crate::ast::fields::SYSTEM`].
+        /// One of [`crate::ast::fields::system`].
         field: FieldName,
     },
 }

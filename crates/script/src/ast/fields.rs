@@ -2,6 +2,8 @@
 //! is here besides are answers, properties of folios, and what the kernel prints of its own accord.
 
 use mapcount_model::field::TABLE;
+use mapcount_model::query::Query;
+use mapcount_model::stats::Stat;
 
 /// A name that an expectation may ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,11 +27,6 @@ const PAGE_EXTRA: &[FieldWord] = &[
     FieldWord { name: "mm_ids", elements: Some(2) },
     FieldWord { name: "mm_id_mapcount_raw", elements: Some(2) },
     one("swapcache"),
-    one("kpagecount"),
-    one("page_mapcount"),
-    one("folio_mapcount"),
-    one("maybe_mapped_shared"),
-    one("expected_refcount"),
 ];
 
 /// Of a mapping or of all mappings of a process.
@@ -43,18 +40,15 @@ pub const SMAPS: &[FieldWord] = &[
     one("file_pmd_kb"),
 ];
 
-/// Of the system.
-pub const SYSTEM: &[FieldWord] = &[
-    one("anon_mapped"),
-    one("file_mapped"),
-    one("anon_thps"),
-    one("shmem_pmdmapped"),
-    one("file_pmdmapped"),
-];
+/// Of the system: the model's statistics.
+pub fn system() -> impl Iterator<Item = FieldWord> {
+    Stat::ALL.iter().map(|stat| one(stat.key()))
+}
 
 /// Of a page, or of the folio that it belongs to.
 pub fn page() -> impl Iterator<Item = FieldWord> {
-    TABLE.iter().map(|row| one(row.key)).chain(PAGE_EXTRA.iter().copied())
+    let queries = Query::ALL.iter().map(|query| one(query.key()));
+    TABLE.iter().map(|row| one(row.key)).chain(PAGE_EXTRA.iter().copied()).chain(queries)
 }
 
 #[cfg(test)]

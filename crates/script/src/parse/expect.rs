@@ -20,7 +20,7 @@ impl Owner {
         match self {
             Owner::Page => fields::page().collect(),
             Owner::Smaps => fields::SMAPS.to_vec(),
-            Owner::System => fields::SYSTEM.to_vec(),
+            Owner::System => fields::system().collect(),
         }
     }
 
@@ -29,7 +29,7 @@ impl Owner {
         match self {
             Owner::Page => fields::page().find(named),
             Owner::Smaps => fields::SMAPS.iter().copied().find(named),
-            Owner::System => fields::SYSTEM.iter().copied().find(named),
+            Owner::System => fields::system().find(named),
         }
     }
 

@@ -193,7 +193,7 @@ fn paths() -> impl Strategy<Value = Path> {
             .prop_map(|(process, mapping, page, field)| Path::Page { process, mapping, page, field }),
         1 => (names(), names(), smaps()).prop_map(|(process, mapping, field)| Path::Mapping { process, mapping, field }),
         1 => (names(), smaps()).prop_map(|(process, field)| Path::Process { process, field }),
-        1 => field_of(fields::SYSTEM.to_vec()).prop_map(|field| Path::System { field }),
+        1 => field_of(fields::system().collect()).prop_map(|field| Path::System { field }),
     ]
 }
 

@@ -1,0 +1,113 @@
+//! What the kernel or its administrator does.
+
+use std::rc::Rc;
+
+use mapcount_model::event::Errno;
+use mapcount_model::machine::config::ThpMode as Mode;
+use mapcount_model::ops::{shrink, split};
+use mapcount_model::units::Order;
+
+use super::process::Done;
+use super::{Finding, Runner};
+use crate::ast::{Hold, KernelVerb, MthpMode, Name, Region, Size, ThpMode, Value};
+use crate::diagnostic::{Diagnostic, Span};
+
+impl Runner<'_> {
+    pub(super) fn kernel_verb(&mut self, verb: &KernelVerb, span: Span) -> Done {
+        let m = &self.machine;
+        let not_modelled = |what: &str| Err(Finding::not_modelled(what, span));
+        Ok(match verb {
+            KernelVerb::Split { region, order, at } => return self.split(region, *order, *at),
+            KernelVerb::DropCaches(which) => {
+                // There is no page cache; 2 and 3 run the shrinkers.
+                if *which >= 2 {
+                    shrink::deferred_split(m);
+                }
+                Ok(())
+            }
+            KernelVerb::Thp(mode) => {
+                m.config.borrow_mut().thp = match mode {
+                    ThpMode::Always => Mode::Always,
+                    ThpMode::Madvise => Mode::Madvise,
+                    ThpMode::Never => Mode::Never,
+                };
+                Ok(())
+            }
+            KernelVerb::Mthp(size, mode) => return self.mthp(*size, *mode, span),
+            KernelVerb::Tune { key, value } => return self.tune(key, value),
+            KernelVerb::Lru(hold) => {
+                match hold {
+                    Hold::Hold => m.set_lru_hold(true),
+                    Hold::Auto => m.set_lru_hold(false),
+                    Hold::Drain => m.lru_drain(),
+                }
+                Ok(())
+            }
+            KernelVerb::File { .. } => return not_modelled("a file"),
+            KernelVerb::Truncate { .. } => return not_modelled("`truncate`"),
+            KernelVerb::Punch { .. } => return not_modelled("`punch`"),
+            KernelVerb::Migrate { .. } => return not_modelled("`migrate`"),
+            KernelVerb::Khugepaged(_) => return not_modelled("`khugepaged`"),
+            KernelVerb::Ksm(_) => return not_modelled("`ksm`"),
+            KernelVerb::Swap(_) => return not_modelled("`swap`"),
+            KernelVerb::Hugetlb(_) => return not_modelled("`hugetlb`"),
+            KernelVerb::ShmemMthp(..) => return not_modelled("`shmem_mthp`"),
+        })
+    }
+
+    fn split(&self, region: &Region, order: Option<u8>, at: Option<u64>) -> Done {
+        let process = region.process.as_ref().expect("the parser asks for one");
+        let range = self.region(process, region)?;
+        let mm = Rc::clone(&self.process(process)?.mm);
+        let order = Order(order.unwrap_or(0));
+        let request = split::Request { order, at, list: false };
+        Ok(split::debugfs(&self.machine, &mm, range, request))
+    }
+
+    /// Sizes of anonymous folios have files in sysfs from 6.8 on: orders 2 to that of a PMD.
+    fn mthp(&self, size: Size, mode: MthpMode, span: Span) -> Done {
+        let pages = self.pages(size, span)?;
+        let order = pages.trailing_zeros() as usize;
+        let m = &self.machine;
+        let pmd = usize::from(m.config.borrow().pmd_order);
+        if !m.policy.mthp || order > pmd || (order < 2 && order != pmd) {
+            return Ok(Err(Errno::Enoent));
+        }
+        m.config.borrow_mut().sizes[order] = match mode {
+            MthpMode::Always => Mode::Always,
+            MthpMode::Madvise => Mode::Madvise,
+            MthpMode::Inherit => Mode::Inherit,
+            MthpMode::Never => Mode::Never,
+        };
+        Ok(Ok(()))
+    }
+
+    fn tune(&self, key: &Name, value: &Value) -> Done {
+        let mut config = self.machine.config.borrow_mut();
+        match (key.as_str(), value) {
+            ("max_ptes_none", Value::Int(number)) => {
+                let most = (1i64 << config.pmd_order) - 1;
+                if !(0..=most).contains(number) {
+                    return Ok(Err(Errno::Einval));
+                }
+                // Lossless: at most 511.
+                config.max_ptes_none = *number as u32;
+                Ok(Ok(()))
+            }
+            ("shrink_underused", Value::Int(number @ (0 | 1))) => {
+                config.shrink_underused = *number == 1;
+                Ok(Ok(()))
+            }
+            ("shrink_underused", Value::Bool(on)) => {
+                config.shrink_underused = *on;
+                Ok(Ok(()))
+            }
+            ("max_ptes_none" | "shrink_underused", _) => {
+                let message = format!("`{}` cannot be set to this", key.as_str());
+                let error = Diagnostic::error(message, key.span, "expected a number");
+                Err(Finding::scenario(error))
+            }
+            (other, _) => Err(Finding::not_modelled(&format!("`tune {other}`"), key.span)),
+        }
+    }
+}
