@@ -1,4 +1,5 @@
-//! The parts of the program `mapcount` that do not read its command line.
+//! The program `mapcount`, as a library so that its reports can be tested.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod report;

@@ -1,2 +1,7 @@
-//! The `mapcount` program.
-fn main() {}
+//! The `mapcount` program: see `mapcount --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mapcount::cli::main()
+}

@@ -136,12 +136,13 @@ fn fault_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64, access: Access) -> Outcom
         let pages = u64::from(order.pages());
         let start = at & !(pages - 1);
         let fits = start >= vma.start && start + pages <= vma.end;
-        if fits && allows(m, vma, order) && mm.table.run(start, pages, Alike::Exactly) == (Entry::NONE, pages)
+        if fits
+            && allows(m, vma, order)
+            && mm.table.run(start, pages, Alike::Exactly) == (Entry::NONE, pages)
+            && let Some(folio) = new_folio(m, mm, vma, start, order)
         {
-            if let Some(folio) = new_folio(m, mm, vma, start, order) {
-                set_new(mm, vma, folio, start);
-                return Ok(());
-            }
+            set_new(mm, vma, folio, start);
+            return Ok(());
         }
     }
     let folio = new_folio(m, mm, vma, at, Order::ZERO).ok_or(Errno::Enomem)?;

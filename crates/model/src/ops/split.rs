@@ -245,12 +245,13 @@ fn remap(m: &Machine, folio: Folio, place: &Place) {
         let inside = piece.head.0 + piece.pages() - entry.page().0;
         let pages = PageRange::new(entry.page(), (len as u32).min(inside));
         let drops_zeroes = m.policy.split_drops_zero_pages && !piece.is_large() && !vma.locked;
-        if drops_zeroes && m.frames.is_zero_filled(piece.head) {
-            if let Some(zero) = m.zero_page() {
-                mm.table.set(at, Entry::zero(zero.head));
-                at += 1;
-                continue;
-            }
+        if drops_zeroes
+            && m.frames.is_zero_filled(piece.head)
+            && let Some(zero) = m.zero_page()
+        {
+            mm.table.set(at, Entry::zero(zero.head));
+            at += 1;
+            continue;
         }
         let by = m.adding(mm, vma, piece, pages.len);
         m.get_refs(piece, m.scheme.references_of_added(pages.len, &by));

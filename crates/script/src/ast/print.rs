@@ -168,10 +168,12 @@ impl Display for KernelVerb {
             KernelVerb::Truncate { file, size } => write!(f, "truncate {file} {size}"),
             KernelVerb::Punch { file, start, end } => write!(f, "punch {file}[{start}..{end}]"),
             KernelVerb::DropCaches(what) => write!(f, "drop_caches {what}"),
-            KernelVerb::Split { region, order, at } => {
+            KernelVerb::PutBack => f.write_str("putback"),
+            KernelVerb::Split { region, order, at, list } => {
                 write!(f, "split {region}")?;
                 order.iter().try_for_each(|order| write!(f, " order {order}"))?;
-                at.iter().try_for_each(|at| write!(f, " at {at}"))
+                at.iter().try_for_each(|at| write!(f, " at {at}"))?;
+                f.write_str(if *list { " list" } else { "" })
             }
             KernelVerb::Migrate { region, node, all } => {
                 write!(f, "migrate {region} to {node}{}", if *all { " all" } else { "" })

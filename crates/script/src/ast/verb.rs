@@ -127,7 +127,11 @@ pub enum KernelVerb {
         order: Option<u8>,
         /// Not uniformly, but around this page of the folio.
         at: Option<u64>,
+        /// The caller collects the pieces behind the first on a list that holds a reference on each.
+        list: bool,
     },
+    /// Drop the references of the lists that splits were asked for.
+    PutBack,
     /// move_pages(2).
     Migrate {
         /// The pages.

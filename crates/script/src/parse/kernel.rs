@@ -12,6 +12,7 @@ words! {
         Punch = "punch",
         DropCaches = "drop_caches",
         Split = "split",
+        PutBack = "putback",
         Migrate = "migrate",
         Khugepaged = "khugepaged",
         Ksm = "ksm",
@@ -37,7 +38,8 @@ impl Verb {
             Verb::Truncate => "truncate F SIZE",
             Verb::Punch => "punch F[a..b]",
             Verb::DropCaches => "drop_caches 1|2|3",
-            Verb::Split => "split P.REGION [order N] [at PAGE]",
+            Verb::Split => "split P.REGION [order N] [at PAGE] [list]",
+            Verb::PutBack => "putback",
             Verb::Migrate => "migrate P.REGION to NODE [all]",
             Verb::Khugepaged => "khugepaged P.REGION",
             Verb::Ksm => "ksm PASSES",
@@ -84,6 +86,7 @@ impl Statement<'_, '_> {
             Verb::Punch => self.punch()?,
             Verb::DropCaches => KernelVerb::DropCaches(self.number_in("what to drop", 1, 3)? as u8),
             Verb::Split => self.split()?,
+            Verb::PutBack => KernelVerb::PutBack,
             Verb::Migrate => {
                 let region = self.foreign_region()?;
                 self.keyword("to")?;
@@ -144,15 +147,17 @@ impl Statement<'_, '_> {
 
     fn split(&mut self) -> Parsed<KernelVerb> {
         let region = self.foreign_region()?;
-        let (mut order, mut at) = (None, None);
+        let (mut order, mut at, mut list) = (None, None, false);
         loop {
             if order.is_none() && self.has_keyword("order") {
                 // Lossless: at most 9.
                 order = Some(self.number_in("an order", 0, 9)? as u8);
             } else if at.is_none() && self.has_keyword("at") {
                 at = Some(self.number_in("the number of a page", 0, MAX_PAGES - 1)?);
+            } else if !list && self.has_keyword("list") {
+                list = true;
             } else {
-                return Ok(KernelVerb::Split { region, order, at });
+                return Ok(KernelVerb::Split { region, order, at, list });
             }
         }
     }

@@ -17,7 +17,14 @@ impl Runner<'_> {
         let m = &self.machine;
         let not_modelled = |what: &str| Err(Finding::not_modelled(what, span));
         Ok(match verb {
-            KernelVerb::Split { region, order, at } => return self.split(region, *order, *at),
+            KernelVerb::Split { region, order, at, list } => {
+                let request = split::Request { order: Order(order.unwrap_or(0)), at: *at, list: *list };
+                return self.split(region, request);
+            }
+            KernelVerb::PutBack => {
+                split::put_back(m);
+                Ok(())
+            }
             KernelVerb::DropCaches(which) => {
                 // There is no page cache; 2 and 3 run the shrinkers.
                 if *which >= 2 {
@@ -55,12 +62,10 @@ impl Runner<'_> {
         })
     }
 
-    fn split(&self, region: &Region, order: Option<u8>, at: Option<u64>) -> Done {
+    fn split(&self, region: &Region, request: split::Request) -> Done {
         let process = region.process.as_ref().expect("the parser asks for one");
         let range = self.region(process, region)?;
         let mm = Rc::clone(&self.process(process)?.mm);
-        let order = Order(order.unwrap_or(0));
-        let request = split::Request { order, at, list: false };
         Ok(split::debugfs(&self.machine, &mm, range, request))
     }
 

@@ -66,12 +66,12 @@ pub fn push_map(runs: &mut Vec<MapRun>, first: u64, pages: u64, what: Present) {
         Present::Same(frame) if pages == 1 => Present::Frames(frame),
         other => other,
     };
-    if let Some(last) = runs.last_mut().filter(|last| last.end() == first) {
-        if let Some(joined) = join((&last.what, last.pages), (&what, pages)) {
-            last.pages = last.pages.saturating_add(pages);
-            last.what = joined;
-            return;
-        }
+    if let Some(last) = runs.last_mut().filter(|last| last.end() == first)
+        && let Some(joined) = join((&last.what, last.pages), (&what, pages))
+    {
+        last.pages = last.pages.saturating_add(pages);
+        last.what = joined;
+        return;
     }
     runs.push(MapRun { first, pages, what });
 }

@@ -304,7 +304,7 @@ error: whose `x`?
 5 |     kernel: split x[3] order 2 # why
   |                   ^ expected a process, `.` and its mapping
   |
-  = note: the form is `kernel: split P.REGION [order N] [at PAGE]`
+  = note: the form is `kernel: split P.REGION [order N] [at PAGE] [list]`
   = help: a mapping of process `A` is `A.x`
 
 error: `>` compares numbers

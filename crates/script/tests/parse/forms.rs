@@ -140,12 +140,17 @@ fn kernel_files() -> Vec<(&'static str, KernelVerb)> {
 
 fn kernel_verbs() -> Vec<(&'static str, KernelVerb)> {
     let x = || of_a("x", Pages::All);
-    let split = |order, at| KernelVerb::Split { region: x(), order, at };
+    let split = |order, at| KernelVerb::Split { region: x(), order, at, list: false };
     let migrate = |all| KernelVerb::Migrate { region: of_a("x", Pages::One(0)), node: 1, all };
     let size = Size::Bytes(64 << 10);
     let tune = |value| KernelVerb::Tune { key: name("max_ptes_none"), value };
     let mut forms = kernel_files();
     forms.extend([
+        (
+            "split A.x at 3 list order 2",
+            KernelVerb::Split { region: x(), order: Some(2), at: Some(3), list: true },
+        ),
+        ("putback", KernelVerb::PutBack),
         ("drop_caches 1", KernelVerb::DropCaches(1)),
         ("drop_caches 2", KernelVerb::DropCaches(2)),
         ("drop_caches 3", KernelVerb::DropCaches(3)),
@@ -215,7 +220,7 @@ fn every_form_of_every_kernel_verb() {
         assert_eq!(only_step(&format!("kernel: {text}")).action, Action::Kernel(verb), "{text}");
         verbs.extend(text.split(' ').next());
     }
-    let all = "drop_caches file hugetlb khugepaged ksm lru migrate mthp punch shmem_mthp split swap thp truncate tune";
+    let all = "drop_caches file hugetlb khugepaged ksm lru migrate mthp punch putback shmem_mthp split swap thp truncate tune";
     assert_eq!(verbs.into_iter().collect::<Vec<_>>().join(" "), all);
 }
 

@@ -136,8 +136,9 @@ fn kernel_verbs() -> impl Strategy<Value = KernelVerb> {
         1 => (names(), truncated).prop_map(|(file, size)| KernelVerb::Truncate { file, size }),
         1 => (names(), ranges()).prop_map(|(file, (start, end))| KernelVerb::Punch { file, start, end }),
         1 => (1u8..=3).prop_map(KernelVerb::DropCaches),
-        3 => (region(), option::of(0u8..=9), option::of(page_numbers()))
-            .prop_map(|(region, order, at)| KernelVerb::Split { region, order, at }),
+        3 => (region(), option::of(0u8..=9), option::of(page_numbers()), any::<bool>())
+            .prop_map(|(region, order, at, list)| KernelVerb::Split { region, order, at, list }),
+        1 => Just(KernelVerb::PutBack),
         2 => (region(), 0u32..1024, any::<bool>())
             .prop_map(|(region, node, all)| KernelVerb::Migrate { region, node, all }),
         1 => region().prop_map(KernelVerb::Khugepaged),

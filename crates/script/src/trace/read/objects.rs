@@ -215,7 +215,7 @@ impl Object for FolioRow {
                 "`count` is how many folios the row stands for, at least 1 and no more than there is memory",
             ));
         }
-        if self.id % size != 0 {
+        if !self.id.is_multiple_of(size) {
             return Err(context.error(
                 format_args!("a folio of {size} pages at frame {}", self.id),
                 "a folio begins at a multiple of its own size",

@@ -1,0 +1,75 @@
+//! Reading scenarios and recordings, and naming kernels.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+
+use mapcount_model::profile::Profile;
+use mapcount_script::ast::Scenario;
+use mapcount_script::parse::{self, check_length, parse};
+
+use super::Exit;
+
+/// A scenario with its source.
+pub(super) struct Source {
+    /// The path as it was given; `-` is standard input.
+    pub(super) path: String,
+    /// The file's name without its ending: the scenario's name in traces.
+    pub(super) name: String,
+    /// Its bytes.
+    pub(super) bytes: Vec<u8>,
+    /// What it says.
+    pub(super) scenario: Scenario,
+}
+
+/// Whether stderr takes colour.
+pub(super) fn stderr_has_color() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Reads a file, or standard input for `-`, that has at most as many bytes as a scenario may have. Says on
+/// stderr what is wrong.
+pub(super) fn read(path: &str) -> Result<Vec<u8>, Exit> {
+    let unreadable = |error: std::io::Error| {
+        eprintln!("mapcount: cannot read {path}: {error}");
+        Exit::Unavailable
+    };
+    let too_long = |length| {
+        check_length(length).map_err(|errors| {
+            eprintln!("{}", errors.render(path, b"", stderr_has_color()));
+            Exit::Malformed
+        })
+    };
+    let mut bytes = Vec::new();
+    if path == "-" {
+        std::io::stdin().take(parse::MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    } else {
+        let file = File::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        too_long(length)?;
+        file.take(parse::MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    }
+    too_long(bytes.len() as u64)?;
+    Ok(bytes)
+}
+
+/// Reads and parses a scenario. Says on stderr what is wrong.
+pub(super) fn scenario(path: &str) -> Result<Source, Exit> {
+    let bytes = read(path)?;
+    match parse(&bytes) {
+        Ok(scenario) => Ok(Source { path: path.to_owned(), name: scenario_name(path), bytes, scenario }),
+        Err(errors) => {
+            eprintln!("{}", errors.render(path, &bytes, stderr_has_color()));
+            Err(Exit::Malformed)
+        }
+    }
+}
+
+fn scenario_name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.strip_suffix(".mc").unwrap_or(file).to_owned()
+}
+
+/// A kernel or scheme by name, for clap.
+pub(super) fn kernel(name: &str) -> Result<Profile, String> {
+    Profile::resolve(name).map_err(|unknown| unknown.to_string())
+}
