@@ -22,6 +22,8 @@ pub struct Config {
     pub pmd_order: u8,
     /// Frames of memory.
     pub frames: u32,
+    /// NUMA nodes.
+    pub nodes: u32,
     /// `enabled` of transparent huge pages.
     pub thp: ThpMode,
     /// `enabled` of each size.
@@ -43,6 +45,7 @@ impl Config {
         Config {
             pmd_order,
             frames: DEFAULT_FRAMES,
+            nodes: 1,
             thp: ThpMode::Madvise,
             sizes,
             max_ptes_none: (1 << pmd_order) - 1,

@@ -26,16 +26,17 @@ pub struct Mapping {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Frame {
     order: u8,
-    kind: Kind,
-    used: bool,
+    /// `None` for a free frame.
+    kind: Option<Kind>,
+    /// The NUMA node that it is on.
+    node: u8,
     /// Holds something else than zeroes.
     written: bool,
     root: AnonRoot,
     index: u64,
 }
 
-const FREE: Frame =
-    Frame { order: 0, kind: Kind::Anon, used: false, written: false, root: AnonRoot(0), index: 0 };
+const FREE: Frame = Frame { order: 0, kind: None, node: 0, written: false, root: AnonRoot(0), index: 0 };
 
 /// All frames.
 #[derive(Clone, Debug)]
@@ -73,8 +74,8 @@ impl Frames {
         let mapping = mapping.unwrap_or(Mapping { root: AnonRoot(0), index: 0 });
         let frame = Frame {
             order: order.0,
-            kind,
-            used: true,
+            kind: Some(kind),
+            node: 0,
             written: false,
             root: mapping.root,
             index: mapping.index,
@@ -124,7 +125,7 @@ impl Frames {
     pub fn folio(&self, page: Pfn) -> Option<Folio> {
         let frame = self.frames.borrow().get(page.index()).copied()?;
         let head = Pfn(page.0 & !((1 << frame.order) - 1));
-        frame.used.then_some(Folio { head, order: Order(frame.order), kind: frame.kind })
+        Some(Folio { head, order: Order(frame.order), kind: frame.kind? })
     }
 
     /// Where a folio belongs.
@@ -142,6 +143,18 @@ impl Frames {
                 frame.order = piece.order.0;
                 frame.index = index + u64::from(piece.head.0 - folio.head.0);
             }
+        }
+    }
+
+    /// The NUMA node that a folio is on.
+    pub fn node(&self, folio: Folio) -> u8 {
+        self.frames.borrow()[folio.head.index()].node
+    }
+
+    /// Says on which NUMA node a fresh folio is. Frames are not bound to nodes here: any frame can be on any.
+    pub fn set_node(&self, folio: Folio, node: u8) {
+        for frame in &mut self.frames.borrow_mut()[folio.range().indexes()] {
+            frame.node = node;
         }
     }
 

@@ -59,6 +59,14 @@ pub struct BadFree {
     pub value: i32,
 }
 
+/// Something that this kernel is known to get wrong, and did.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Quirk {
+    /// Migration put PTEs back beside a PMD without the bias of `double-map`: NR_ANON_MAPPED counts the pages
+    /// twice (4.14 to 6.1).
+    LostBias,
+}
+
 /// A machine that runs one kernel.
 pub struct Machine {
     /// How its kernel counts.
@@ -87,6 +95,7 @@ pub struct Machine {
     events: RefCell<Vec<Event>>,
     refusals: RefCell<Vec<Refusal>>,
     bad_frees: RefCell<Vec<BadFree>>,
+    quirks: RefCell<Vec<Quirk>>,
 }
 
 /// How a machine keeps its counters, and whether it checks itself.
@@ -130,6 +139,7 @@ impl Machine {
             events: RefCell::default(),
             refusals: RefCell::default(),
             bad_frees: RefCell::default(),
+            quirks: RefCell::default(),
         }
     }
 
@@ -578,6 +588,23 @@ impl Machine {
         self.refusals.take()
     }
 
+    /// Notes that a known mistake of this kernel happened.
+    pub fn note(&self, quirk: Quirk) {
+        if !self.quirks.borrow().contains(&quirk) {
+            self.quirks.borrow_mut().push(quirk);
+        }
+    }
+
+    /// Whether a known mistake of this kernel happened.
+    pub fn has_quirk(&self, quirk: Quirk) -> bool {
+        self.quirks.borrow().contains(&quirk)
+    }
+
+    /// Whether a flag of a large folio is set.
+    pub fn has_flag(&self, field: Field, folio: Folio) -> bool {
+        folio.is_large() && self.counters.read(field, folio.head) != 0
+    }
+
     /// The raw counters of the folios within `pages`.
     pub fn image(&self, pages: PageRange) -> Vec<FolioImage> {
         let mut images: Vec<FolioImage> = Vec::new();
@@ -669,6 +696,7 @@ impl Clone for Machine {
             events: self.events.clone(),
             refusals: self.refusals.clone(),
             bad_frees: self.bad_frees.clone(),
+            quirks: self.quirks.clone(),
         }
     }
 }

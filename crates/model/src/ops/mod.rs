@@ -7,6 +7,8 @@ pub mod fault;
 pub mod fork;
 pub mod hold;
 pub mod madvise;
+pub mod migrate;
+mod migration_entry;
 pub mod mlock;
 pub mod mmap;
 pub mod mprotect;

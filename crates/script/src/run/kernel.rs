@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mapcount_model::event::Errno;
 use mapcount_model::machine::config::ThpMode as Mode;
-use mapcount_model::ops::{shrink, split};
+use mapcount_model::ops::{migrate, shrink, split};
 use mapcount_model::units::Order;
 
 use super::process::Done;
@@ -53,7 +53,7 @@ impl Runner<'_> {
             KernelVerb::File { .. } => return not_modelled("a file"),
             KernelVerb::Truncate { .. } => return not_modelled("`truncate`"),
             KernelVerb::Punch { .. } => return not_modelled("`punch`"),
-            KernelVerb::Migrate { .. } => return not_modelled("`migrate`"),
+            KernelVerb::Migrate { region, node, all } => return self.migrate(region, *node, *all),
             KernelVerb::Khugepaged(_) => return not_modelled("`khugepaged`"),
             KernelVerb::Ksm(_) => return not_modelled("`ksm`"),
             KernelVerb::Swap(_) => return not_modelled("`swap`"),
@@ -67,6 +67,14 @@ impl Runner<'_> {
         let range = self.region(process, region)?;
         let mm = Rc::clone(&self.process(process)?.mm);
         Ok(split::debugfs(&self.machine, &mm, range, request))
+    }
+
+    fn migrate(&self, region: &Region, node: u32, all: bool) -> Done {
+        let process = region.process.as_ref().expect("the parser asks for one");
+        let range = self.region(process, region)?;
+        let mm = Rc::clone(&self.process(process)?.mm);
+        let Ok(node) = u8::try_from(node) else { return Ok(Err(Errno::Enodev)) };
+        Ok(migrate::move_pages(&self.machine, &mm, range, migrate::Target { node, all }))
     }
 
     /// Sizes of anonymous folios have files in sysfs from 6.8 on: orders 2 to that of a PMD.

@@ -166,6 +166,7 @@ impl Runner<'_> {
         let m = &self.machine;
         Ok(match advice {
             Advice::DontNeed => madvise::dontneed(m, mm, region),
+            Advice::Free => madvise::free(m, mm, region),
             Advice::Hugepage => madvise::advise_thp(m, mm, region, ThpAdvice::Huge),
             Advice::NoHugepage => madvise::advise_thp(m, mm, region, ThpAdvice::NoHuge),
             Advice::PopulateRead => madvise::populate(m, mm, region, false),
