@@ -96,6 +96,17 @@ pub enum DeferredQueue {
     Flagged,
 }
 
+/// Which PTEs of a range have to be writable before it is collapsed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CollapseWritable {
+    /// All.
+    All,
+    /// One at least.
+    One,
+    /// None.
+    None,
+}
+
 /// What MADV_FREE does where there is no swap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MadvFree {
@@ -177,7 +188,7 @@ macro_rules! policies {
 
         mod table {
             use super::{
-                DebugfsSplit, DeferredQueue, FIRST, HugeZeroWrite, LargeReuse, LruFlush, MadvFree, MigrateQueue, Pin,
+                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, HugeZeroWrite, LargeReuse, LruFlush, MadvFree, MigrateQueue, Pin,
                 PmdCopy, PmdReuse, Release, SharedTest, Since, SmallReuse, at,
             };
             $(
@@ -373,6 +384,37 @@ policies! {
     mthp: bool = [
         (FIRST, false, "no such sizes"),
         (at(6, 8), true, "alloc_anon_folio(), mm/memory.c (v6.8)"),
+    ],
+    /// MADV_COLLAPSE exists.
+    madv_collapse: bool = [
+        (FIRST, false, "madvise_behavior_valid(), mm/madvise.c (v5.19)"),
+        (at(6, 1), true, "madvise_collapse(), mm/khugepaged.c (v6.1)"),
+    ],
+    /// Which PTEs have to be writable before a range is collapsed.
+    collapse_writable: CollapseWritable = [
+        (FIRST, CollapseWritable::All, "__collapse_huge_page_isolate(), mm/huge_memory.c (v2.6.39)"),
+        (at(4, 1), CollapseWritable::One, "khugepaged_scan_pmd() (v4.4; start unverified)"),
+        (at(6, 18), CollapseWritable::None, "hpage_collapse_scan_pmd(), mm/khugepaged.c (v6.18)"),
+    ],
+    /// Pages that other processes map too may be collapsed.
+    collapse_takes_shared: bool = [
+        (FIRST, false, "khugepaged_scan_pmd() (v2.6.39, v4.8)"),
+        (at(5, 8), true, "is_refcount_suitable(), mm/khugepaged.c (v5.10)"),
+    ],
+    /// PTE-mapped pages of large folios may be collapsed.
+    collapse_takes_large: bool = [
+        (FIRST, false, "khugepaged_scan_pmd() (v2.6.39, v4.8)"),
+        (at(5, 8), true, "khugepaged_scan_pmd(), mm/khugepaged.c (v5.10)"),
+    ],
+    /// Whether a page is shared is asked of its folio; before, of its own map count.
+    collapse_asks_folio: bool = [
+        (FIRST, false, "page_mapcount(), khugepaged_scan_pmd() (v5.10, v6.8)"),
+        (at(6, 10), true, "folio_likely_mapped_shared(), hpage_collapse_scan_pmd() (v6.12)"),
+    ],
+    /// khugepaged makes folios smaller than a PMD too, where their sizes are enabled.
+    khugepaged_mthp: bool = [
+        (FIRST, false, "collapse_huge_page(), mm/khugepaged.c (v7.1)"),
+        (at(7, 2), true, "collapse_huge_page(), mm/khugepaged.c (v7.2)"),
     ],
     /// What MADV_FREE does without swap.
     madv_free: MadvFree = [

@@ -154,12 +154,16 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
         }
         restored = true;
         let piece = m.folio(target(entry.page()));
-        if drops_zeroes && !piece.is_large() && !vma.locked && m.frames.is_zero_filled(piece.head)
-            && let Some(zero) = m.zero_page() {
-                mm.table.set(at, Entry::zero(zero.head));
-                at += 1;
-                continue;
-            }
+        if drops_zeroes
+            && !piece.is_large()
+            && !vma.locked
+            && m.frames.is_zero_filled(piece.head)
+            && let Some(zero) = m.zero_page()
+        {
+            mm.table.set(at, Entry::zero(zero.head));
+            at += 1;
+            continue;
+        }
         let first = target(entry.page());
         let inside = piece.head.0 + piece.pages() - first.0;
         let pages = PageRange::new(first, (len as u32).min(inside));
