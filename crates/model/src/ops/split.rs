@@ -42,7 +42,7 @@ pub fn debugfs(m: &Machine, mm: &crate::machine::Mm, range: (u64, u64), request:
             let large = |folio: &Folio| folio.is_large() && folio.kind != Kind::Zero;
             let folios: Vec<Folio> = m.frames.folios().filter(large).collect();
             for folio in folios {
-                split_held(m, folio, Request::PAGES);
+                split_held(m, folio, Request { list: request.list, ..Request::PAGES });
             }
         }
         DebugfsSplit::Range => {

@@ -102,6 +102,8 @@ pub struct Runner<'s> {
     truth: Truth,
     /// The step whose state is looked at, for who writes traces.
     pub last: Option<(u32, usize)>,
+    /// Expectations that were looked at so far: those of this kernel, not those skipped as another one's.
+    pub evaluated: usize,
 }
 
 /// The name of the process that is there from the start.
@@ -146,6 +148,7 @@ impl<'s> Runner<'s> {
             next_window: WINDOW,
             truth: Truth::default(),
             last: None,
+            evaluated: 0,
         }))
     }
 
