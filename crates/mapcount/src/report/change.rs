@@ -4,6 +4,7 @@ mod folios;
 mod values;
 mod words;
 
+use mapcount_model::field::Field;
 use mapcount_model::stats::Stat;
 
 use super::paint::{Phrase, Tone};
@@ -15,7 +16,24 @@ pub(super) use words::description;
 
 /// One thing that changed, or is new.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Fact(pub(super) Phrase);
+pub(super) struct Fact {
+    /// Facts of lower rank are told first; those of the same rank in the order in which they were found.
+    pub(super) rank: usize,
+    /// What is said.
+    pub(super) phrase: Phrase,
+}
+
+impl Fact {
+    /// A fact of no rank.
+    pub(super) fn new(phrase: Phrase) -> Fact {
+        Fact { rank: 0, phrase }
+    }
+
+    /// A fact about a counter.
+    pub(super) fn of(field: Field, phrase: Phrase) -> Fact {
+        Fact { rank: 1 + field as usize, phrase }
+    }
+}
 
 /// Something that facts are about: folios, mappings, the system.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,7 +86,9 @@ pub(super) fn memory(before: &Scene, after: &Scene) -> Vec<Place> {
         }
     };
     for (name, area) in &after.mappings {
-        say(name, of_area(before.mappings.get(name), area));
+        let known = before.mappings.get(name).cloned().unwrap_or_default();
+        say(name, of_vmas(&known, area));
+        say(name, of_sizes(&known, area));
     }
     for name in before.mappings.keys().filter(|name| !after.mappings.contains_key(*name)) {
         say(name, Phrase::new(Tone::Changed, "unmapped"));
@@ -77,26 +97,29 @@ pub(super) fn memory(before: &Scene, after: &Scene) -> Vec<Place> {
         return Vec::new();
     }
     let fact = |(names, phrase): (Vec<&str>, Phrase)| {
-        Fact(Phrase::new(Tone::Plain, &names.join(", ")).joined(":").and(phrase))
+        Fact::new(Phrase::new(Tone::Plain, &names.join(", ")).joined(":").and(phrase))
     };
     vec![Place::inline(Tone::Plain, "memory", said.into_iter().map(fact).collect())]
 }
 
-fn of_area(before: Option<&Area>, area: &Area) -> Phrase {
-    let mut phrase = Phrase::default();
-    let known = before.cloned().unwrap_or_default();
-    if known.vmas != area.vmas {
-        let shown = if area.vmas.len() > 5 { 4 } else { area.vmas.len() };
-        let mut list: Vec<String> = area.vmas[..shown]
-            .iter()
-            .map(|(first, pages, access)| format!("{} {access}", words::range(*first, *pages)))
-            .collect();
-        if shown < area.vmas.len() {
-            list.push(format!("… {} areas in all", area.vmas.len()));
-        }
-        phrase = phrase.then(Tone::Changed, &list.join(", "));
+fn of_vmas(before: &Area, area: &Area) -> Phrase {
+    if before.vmas == area.vmas {
+        return Phrase::default();
     }
-    for (key, old, new) in [("rss", known.rss, area.rss), ("pss", known.pss, area.pss)] {
+    let shown = if area.vmas.len() > 5 { 4 } else { area.vmas.len() };
+    let mut list: Vec<String> = area.vmas[..shown]
+        .iter()
+        .map(|(first, pages, access)| format!("{} {access}", words::range(*first, *pages)))
+        .collect();
+    if shown < area.vmas.len() {
+        list.push(format!("… {} areas in all", area.vmas.len()));
+    }
+    Phrase::new(Tone::Changed, &list.join(", "))
+}
+
+fn of_sizes(before: &Area, area: &Area) -> Phrase {
+    let mut phrase = Phrase::default();
+    for (key, old, new) in [("rss", before.rss, area.rss), ("pss", before.pss, area.pss)] {
         if old == new {
             continue;
         }
@@ -117,7 +140,7 @@ pub(super) fn system(before: &Scene, after: &Scene) -> Vec<Place> {
         let new = after.stats[index];
         if old != new {
             let name = Phrase::new(Tone::Plain, stat.key());
-            facts.push(Fact(arrow(name, &old.to_string(), &new.to_string())));
+            facts.push(Fact::new(arrow(name, &old.to_string(), &new.to_string())));
         }
     }
     if facts.is_empty() { Vec::new() } else { vec![Place::inline(Tone::Plain, "system", facts)] }

@@ -13,7 +13,14 @@ pub(super) struct KernelNames {
     names: Vec<String>,
     /// How many of them, from the first on, are releases in order, of which ranges may be named.
     releases: usize,
+    /// The newest release with an option that changes how it counts: told with its release.
+    option: Option<usize>,
+    /// The first that no kernel has; all behind it are such.
+    proposals: usize,
 }
+
+/// What all proposals are called.
+const PROPOSALS: &str = "proposals";
 
 impl KernelNames {
     /// Names `profiles`.
@@ -27,11 +34,24 @@ impl KernelNames {
         };
         // Of few kernels a range would say more than was run.
         let releases = if releases >= 8 { releases } else { 0 };
-        let name = |profile: &Profile| match profile.is_no_page_mapcount() && profiles.len() > 8 {
+        let option = profiles.get(releases).filter(|next| releases > 0 && next.is_no_page_mapcount());
+        let option = option.map(|_| releases);
+        let proposal = |profile: &&Profile| profile.scheme.info().kernels.is_none();
+        let proposals = profiles.len() - profiles.iter().rev().take_while(proposal).count();
+        let name = |profile: &Profile| match option.is_some() && profile.is_no_page_mapcount() {
             true => profile.scheme.info().id.to_owned(),
             false => profile.name.clone(),
         };
-        KernelNames { names: profiles.iter().map(name).collect(), releases }
+        KernelNames { names: profiles.iter().map(name).collect(), releases, option, proposals }
+    }
+
+    /// `set` in parts that are named apart: kernels and proposals, unless it is all of `whole`.
+    pub(super) fn parts(&self, set: &Set, whole: &Set) -> Vec<Set> {
+        if set == whole || self.proposals == 0 {
+            return vec![set.clone()];
+        }
+        let (kernels, proposals): (Set, Set) = set.iter().partition(|kernel| **kernel < self.proposals);
+        [kernels, proposals].into_iter().filter(|part| !part.is_empty()).collect()
     }
 
     /// The name of `set`, a part of `all`; empty if it is all.
@@ -40,9 +60,17 @@ impl KernelNames {
             return String::new();
         }
         let direct = self.list(set, all);
-        let rest: Set = all.difference(set).copied().collect();
-        let complement = format!("all but {}", self.list(&rest, all));
-        if complement.width() < direct.width() { complement } else { direct }
+        // What is missing may be shorter to say: of all, or of the proposals alone.
+        let proposals = set.iter().all(|kernel| *kernel >= self.proposals);
+        let whole: Set =
+            all.iter().copied().filter(|kernel| !proposals || *kernel >= self.proposals).collect();
+        if whole == *set {
+            return direct;
+        }
+        let rest = whole.difference(set).copied().collect();
+        let complement =
+            format!("{} but {}", if proposals { PROPOSALS } else { "all" }, self.list(&rest, all));
+        if complement.width() + 4 < direct.width() { complement } else { direct }
     }
 
     /// The members of `set`, one by one or in ranges.
@@ -62,10 +90,55 @@ impl KernelNames {
             parts.push(self.range(&releases, from, at));
             at += 1;
         }
-        parts.extend(
-            set.iter().filter(|kernel| **kernel >= self.releases).map(|kernel| self.names[*kernel].clone()),
-        );
+        // A range without an end has the option in it, or else says so.
+        let newest = set.contains(&self.releases.wrapping_sub(1));
+        let option = self.option.filter(|option| all.contains(option));
+        if let (Some(option), true) = (option, newest)
+            && !set.contains(&option)
+        {
+            parts.push(format!("not {}", self.names[option]));
+        }
+        let silent = |kernel: &usize| option == Some(*kernel) && newest;
+        let rest: Vec<usize> =
+            set.iter().copied().filter(|kernel| *kernel >= self.releases && !silent(kernel)).collect();
+        let proposals = all.iter().filter(|kernel| **kernel >= self.proposals).count();
+        let (kernels, mine): (Vec<usize>, Vec<usize>) =
+            rest.into_iter().partition(|kernel| *kernel < self.proposals);
+        parts.extend(kernels.into_iter().map(|kernel| self.names[kernel].clone()));
+        if proposals > 2 && mine.len() == proposals {
+            parts.push(PROPOSALS.to_owned());
+        } else {
+            parts.extend(self.families(&mine));
+        }
         parts.join(", ")
+    }
+
+    /// The members of `set` without a word about options.
+    pub(super) fn members(&self, set: &Set) -> String {
+        let all: Set = (0..self.names.len()).filter(|kernel| Some(*kernel) != self.option).collect();
+        if set.iter().all(|kernel| Some(*kernel) == self.option) {
+            return self.list(set, set);
+        }
+        self.list(set, &all)
+    }
+
+    /// `vma-count (and -by-entry)`: a variant is named by its suffix.
+    fn families(&self, kernels: &[usize]) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        let mut family: Option<&str> = None;
+        for kernel in kernels {
+            let name = &self.names[*kernel];
+            let suffix =
+                family.and_then(|family| name.strip_prefix(family)).filter(|end| end.starts_with('-'));
+            match (suffix, names.last_mut()) {
+                (Some(suffix), Some(last)) => last.push_str(&format!(" (and {suffix})")),
+                _ => {
+                    names.push(name.clone());
+                    family = Some(name);
+                }
+            }
+        }
+        names
     }
 
     fn range(&self, releases: &[usize], from: usize, to: usize) -> String {
@@ -73,7 +146,7 @@ impl KernelNames {
         // Open ends mean the first and the last kernel that there is, not of those that are left.
         let (open, close) = (releases[from] == 0, releases[to] + 1 == self.releases);
         match (open, close) {
-            (true, true) => "all releases".to_owned(),
+            (true, true) => "all kernels".to_owned(),
             (true, false) if from != to => format!("..{last}"),
             (false, true) if from != to => format!("{first}.."),
             _ if from == to => first.clone(),
@@ -106,8 +179,22 @@ mod tests {
         assert_eq!(of(&|profile| profile.scheme.info().id == "double-map"), "4.5..6.1");
         assert_eq!(of(&|profile| profile.release.major < 4), "..3.8");
         assert_eq!(of(&|profile| profile.name != "vma-count"), "all but vma-count");
-        assert_eq!(of(&|profile| profile.release.major == 7), "7.0.., no-page-mapcount, vma-count");
+        assert_eq!(of(&|profile| profile.release.major == 7), "7.0.., vma-count");
+        assert_eq!(of(&|profile| profile.scheme.info().id == "mm-id"), "6.15.., not no-page-mapcount");
+        assert_eq!(of(&|profile| profile.scheme.info().id == "no-page-mapcount"), "no-page-mapcount");
         assert_eq!(of(&|profile| profile.name == "4.5"), "4.5");
+    }
+
+    #[test]
+    fn proposals_are_named_by_family() {
+        let profiles: Vec<Profile> = ["7.3", "lazy-double-map", "vma-count", "vma-count-by-entry"]
+            .map(|name| Profile::resolve(name).unwrap())
+            .into();
+        let names = KernelNames::new(&profiles);
+        let all: Set = (0..4).collect();
+        assert_eq!(names.name(&Set::from([2, 3]), &all), "vma-count (and -by-entry)");
+        assert_eq!(names.name(&Set::from([1, 2, 3]), &all), "proposals");
+        assert_eq!(names.parts(&Set::from([0, 1, 3]), &all), [Set::from([0]), Set::from([1, 3])]);
     }
 
     #[test]

@@ -13,10 +13,11 @@ use super::paint::{Lines, Phrase, Tone};
 /// Fields of the slots, which a table that is not raw shows as two owners with their counts.
 const SLOTS: [Field; 4] = [Field::MmId0, Field::MmId1, Field::MmIdMapcount0, Field::MmIdMapcount1];
 
-/// The schemes of a run of several kernels, each with its kernels and its title.
+/// The schemes of a run of several kernels, each with its kernels.
 pub(super) fn schemes(out: &mut String, style: Style, names: &KernelNames, profiles: &[Profile]) {
     let all: Set = (0..profiles.len()).collect();
     let mut done: Vec<&str> = Vec::new();
+    let mut lines = Lines::new(out, style, &[], 0);
     for profile in profiles {
         let info = profile.scheme.info();
         if done.contains(&info.id) {
@@ -24,10 +25,13 @@ pub(super) fn schemes(out: &mut String, style: Style, names: &KernelNames, profi
         }
         done.push(info.id);
         let same = |kernel: &usize| profiles[*kernel].scheme.info().id == info.id;
-        let kernels = names.list(&all.iter().copied().filter(same).collect(), &all);
-        let id = if kernels == info.id { String::new() } else { format!("{}: ", info.id) };
-        entry(out, style, &kernels, 2, &format!("{id}{}", info.title));
+        let mine: Set = all.iter().copied().filter(same).collect();
+        let kernels = names.members(&mine);
+        let phrase = Phrase::new(Tone::Kernels, &kernels);
+        let named = kernels == info.id;
+        lines.push(&if named { phrase } else { phrase.then(Tone::Plain, info.id) }, 3);
     }
+    lines.end();
 }
 
 /// The counters that the kernels of a run have for large folios. `runners` are those that are ready to run.
@@ -61,7 +65,7 @@ pub(super) fn counters<'r, 's: 'r>(
             _ if raw => entry(out, style, &names, 2, meaning),
             field => {
                 let plus = if row.initial == -1 { " + 1" } else { "" };
-                let meaning = meaning.replacen(MINUS_ONE, "", 1);
+                let meaning = meaning.replacen(MINUS_ONE, "", 1).replacen("0x800000", "PMD (0x800000)", 1);
                 entry(out, style, logical_name(field), 2, &format!("{meaning} ({names}{plus})"));
             }
         }

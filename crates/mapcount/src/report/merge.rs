@@ -1,7 +1,7 @@
 //! What several kernels say of a step, put together: what they agree on is said once.
 
 use super::change::{Fact, Place};
-use super::kernel_names::Set;
+use super::kernel_names::{KernelNames, Set};
 
 /// A place, with the kernels that speak of it.
 pub(super) struct Shared {
@@ -14,18 +14,23 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// The facts by the kernels that state them, those of the most kernels first.
-    pub(super) fn by_kernels(&self) -> Vec<(&Set, Vec<&Fact>)> {
-        let mut groups: Vec<(&Set, Vec<&Fact>)> = Vec::new();
+    /// The facts by the kernels that state them: what all state first, then kernels, then proposals.
+    pub(super) fn by_kernels(&self, names: &KernelNames) -> Vec<(Set, Vec<&Fact>)> {
+        let mut groups: Vec<(Set, Vec<&Fact>)> = Vec::new();
         for (fact, kernels) in &self.facts {
-            match groups.iter_mut().find(|(known, _)| *known == kernels) {
-                Some((_, facts)) => facts.push(fact),
-                None => groups.push((kernels, vec![fact])),
+            for part in names.parts(kernels, &self.kernels) {
+                match groups.iter_mut().find(|(known, _)| *known == part) {
+                    Some((_, facts)) => facts.push(fact),
+                    None => groups.push((part, vec![fact])),
+                }
             }
         }
-        // What all say comes first; the rest in the order of the kernels.
-        groups
-            .sort_by_key(|(kernels, _)| (**kernels != self.kernels, kernels.first().copied(), kernels.len()));
+        for (_, facts) in &mut groups {
+            facts.sort_by_key(|fact| fact.rank);
+        }
+        groups.sort_by_key(|(kernels, _)| {
+            (*kernels != self.kernels, kernels.first().copied(), std::cmp::Reverse(kernels.len()))
+        });
         groups
     }
 }
@@ -36,22 +41,32 @@ pub(super) fn merge(lists: Vec<(usize, Vec<Place>)>) -> Vec<Shared> {
     let mut merged: Vec<Shared> = Vec::new();
     for (kernel, places) in lists {
         let mut cursor = 0;
+        let mut waiting: Vec<Place> = Vec::new();
         for place in places {
-            let found = merged[cursor..].iter().position(|shared| shared.place.is_same(&place));
-            let at = match found {
-                Some(offset) => cursor + offset,
-                None => {
-                    let shared =
-                        Shared { place: place.without_facts(), kernels: Set::new(), facts: Vec::new() };
-                    merged.insert(cursor, shared);
-                    cursor
+            match merged[cursor..].iter().position(|shared| shared.place.is_same(&place)) {
+                Some(offset) => {
+                    cursor = insert(&mut merged, cursor + offset, kernel, &mut waiting);
+                    add(&mut merged[cursor], kernel, place.facts);
+                    cursor += 1;
                 }
-            };
-            cursor = at + 1;
-            add(&mut merged[at], kernel, place.facts);
+                None => waiting.push(place),
+            }
         }
+        let end = merged.len();
+        insert(&mut merged, end, kernel, &mut waiting);
     }
     merged
+}
+
+/// Puts places that only this kernel has so far at `at`; returns the place behind them.
+fn insert(merged: &mut Vec<Shared>, mut at: usize, kernel: usize, waiting: &mut Vec<Place>) -> usize {
+    for place in waiting.drain(..) {
+        let shared = Shared { place: place.without_facts(), kernels: Set::new(), facts: Vec::new() };
+        merged.insert(at, shared);
+        add(&mut merged[at], kernel, place.facts);
+        at += 1;
+    }
+    at
 }
 
 fn add(shared: &mut Shared, kernel: usize, facts: Vec<Fact>) {

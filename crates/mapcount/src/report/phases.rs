@@ -50,12 +50,12 @@ fn phase(reading: &Reading<'_>, seen: &mut Seen, event: &Event) -> Place {
     for (folio, count, changed) in groups {
         if several || count > 1 || !folio.is_large() {
             let what = format!("{}:", description(folio, count));
-            facts.push(Fact(Phrase::new(Tone::Plain, &what)));
+            facts.push(Fact::new(Phrase::new(Tone::Plain, &what)));
         }
         facts.extend(changed);
     }
     if facts.is_empty() {
-        facts.push(Fact(Phrase::new(Tone::Dim, "counters unchanged")));
+        facts.push(Fact::new(Phrase::new(Tone::Dim, "counters unchanged")));
     }
     Place::block(head, facts)
 }

@@ -72,7 +72,7 @@ fn add(
         return;
     }
     if facts.is_empty() {
-        facts.push(Fact(Phrase::new(Tone::Dim, "counters unchanged")));
+        facts.push(Fact::new(Phrase::new(Tone::Dim, "counters unchanged")));
     }
     let origin = if old.is_some() { String::new() } else { origin(before, folio, start, end) };
     let mappers = words::mappers(&claims, count);
@@ -101,8 +101,8 @@ fn origin(before: &Scene, folio: Folio, start: u32, end: u32) -> String {
 
 fn place(group: Group) -> Place {
     let Group { folio, mappers, holds, origin, facts, claims, count } = group;
-    let what = format!("{}{origin}", description(folio, count));
-    let how = format!("· {}{}", words::mapped(&mappers, &claims, folio, count), words::held(holds));
+    let what = format!("{}{origin},", description(folio, count));
+    let how = format!("{}{}", words::mapped(&mappers, &claims, folio, count), words::held(holds));
     Place::block(Phrase::new(Tone::Heading, &what).then(Tone::Plain, &how), facts)
 }
 
@@ -130,7 +130,7 @@ fn freed(before: &Scene, after: &Scene) -> Option<Place> {
     }
     let facts: Vec<Fact> = sums
         .into_iter()
-        .map(|(folio, count)| Fact(Phrase::new(Tone::Changed, &description(folio, count))))
+        .map(|(folio, count)| Fact::new(Phrase::new(Tone::Changed, &description(folio, count))))
         .collect();
     (!facts.is_empty()).then(|| Place::inline(Tone::Plain, "freed", facts))
 }

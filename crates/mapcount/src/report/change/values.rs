@@ -99,8 +99,24 @@ pub(in crate::report) fn counters(
         let pages = if field.row().scope == Scope::Page { u64::from(after.folio.pages()) } else { 1 };
         let made = fact(reading, *field, reading.name(*field), changes, pages);
         facts.extend(made.map(|made| with_bias(reading, *field, after, made)));
+        if *field == Field::DoubleMap && !reading.raw {
+            facts.extend(bias_gone(reading, before, after));
+        }
     }
     facts
+}
+
+/// The map counts stand for one mapping more when PG_double_map is cleared and they stay as they are.
+fn bias_gone(reading: &Reading<'_>, before: Option<&FolioImage>, after: &FolioImage) -> Option<Fact> {
+    let bias = |image| first_value(image, Field::DoubleMap).unwrap_or(0);
+    let (old, new) = (first_value(before?, Field::Mapcount)?, first_value(after, Field::Mapcount)?);
+    if !after.folio.kind.is_anon() || (bias(before?), bias(after)) != (1, 0) || old != new {
+        return None;
+    }
+    let phrase = Phrase::new(Tone::Plain, &reading.name(Field::Mapcount));
+    let count = reading.value(Field::Mapcount, new);
+    let phrase = phrase.then(Tone::Plain, &count).then(Tone::Dim, "(none for double_map)");
+    Some(Fact::of(Field::Mapcount, phrase))
 }
 
 /// While PG_double_map is set the map counts of an anonymous folio's pages are one too high.
@@ -110,7 +126,7 @@ fn with_bias(reading: &Reading<'_>, field: Field, image: &FolioImage, fact: Fact
         && image.folio.kind.is_anon()
         && reading.has(image.folio, Field::DoubleMap)
         && first_value(image, Field::DoubleMap) == Some(1);
-    if biased { Fact(fact.0.then(Tone::Dim, "(1 for double_map)")) } else { fact }
+    if biased { Fact::of(field, fact.phrase.then(Tone::Dim, "(1 for double_map)")) } else { fact }
 }
 
 fn first_value(image: &FolioImage, field: Field) -> Option<i32> {
@@ -134,16 +150,19 @@ fn slot(reading: &Reading<'_>, id: Field, before: Option<&FolioImage>, after: &F
     };
     let (old, new) = (before.map_or((0, 0), read), read(after));
     let phrase = Phrase::new(Tone::Plain, name);
-    Some(Fact(match (old, new) {
-        _ if old == new => return None,
-        _ if before.is_none() => phrase.then(Tone::Changed, &text(new)),
-        ((a, entries), (b, now)) if a == b => {
-            let owner = text(new);
-            let owner = owner.rsplit_once(' ').map_or("", |(owner, _)| owner);
-            arrow(phrase.then(Tone::Plain, owner), &entries.to_string(), &now.to_string())
-        }
-        _ => arrow(phrase, &text(old), &text(new)),
-    }))
+    Some(Fact::of(
+        id,
+        match (old, new) {
+            _ if old == new => return None,
+            _ if before.is_none() => phrase.then(Tone::Changed, &text(new)),
+            ((a, entries), (b, now)) if a == b => {
+                let owner = text(new);
+                let owner = owner.rsplit_once(' ').map_or("", |(owner, _)| owner);
+                arrow(phrase.then(Tone::Plain, owner), &entries.to_string(), &now.to_string())
+            }
+            _ => arrow(phrase, &text(old), &text(new)),
+        },
+    ))
 }
 
 /// The runs of a field, pages counted from the folio's head, each with its value before.
@@ -209,11 +228,11 @@ fn fact(
     };
     let (first, covered, before, after) = *changes.first()?;
     if changes.len() == 1 && (pages == 1 || covered == pages) {
-        return Some(Fact(value(phrase, before, after)));
+        return Some(Fact::of(field, value(phrase, before, after)));
     }
     if changes.len() == 1 {
         phrase = phrase.then(Tone::Plain, &words::range(first, covered));
-        return Some(Fact(value(phrase, before, after)));
+        return Some(Fact::of(field, value(phrase, before, after)));
     }
     let mut told: Vec<(String, Option<i32>, i32)> = Vec::new();
     if changes.len() <= RUNS {
@@ -238,5 +257,5 @@ fn fact(
         };
         phrase = value(phrase.then(Tone::Plain, &place), old, new);
     }
-    Some(Fact(phrase))
+    Some(Fact::of(field, phrase))
 }

@@ -57,7 +57,7 @@ pub(super) fn mappers(claims: &[Claim], count: u64) -> Vec<Mapper> {
     mappers
 }
 
-/// `A.x 512 PTEs · B.x, C.x PMD`.
+/// `mapped by 514 entries: A.x 512 PTEs; B.x, C.x PMD`.
 pub(super) fn mapped(mappers: &[Mapper], claims: &[Claim], folio: Folio, count: u64) -> String {
     if mappers.is_empty() {
         return "not mapped".to_owned();
@@ -65,7 +65,7 @@ pub(super) fn mapped(mappers: &[Mapper], claims: &[Claim], folio: Folio, count: 
     let mut said: Vec<(Vec<String>, String)> = Vec::new();
     for mapper in mappers {
         let name = format!("{}{}", mapper.name, places(&mapper.name, claims));
-        let how = entries(mapper, folio, count);
+        let how = entries(mapper, folio);
         match said.iter_mut().find(|(_, known)| *known == how) {
             Some((names, _)) => names.push(name),
             None => said.push((vec![name], how)),
@@ -73,10 +73,14 @@ pub(super) fn mapped(mappers: &[Mapper], claims: &[Claim], folio: Folio, count: 
     }
     let said: Vec<String> =
         said.into_iter().map(|(names, how)| format!("{} {how}", names.join(", "))).collect();
-    said.join(" · ")
+    let each = if count > 1 { "each " } else { "" };
+    match mappers.iter().map(|mapper| mapper.pmds + mapper.ptes).sum::<u64>() {
+        1 => format!("{each}mapped by {}", said.join("; ")),
+        entries => format!("{each}mapped by {entries} entries: {}", said.join("; ")),
+    }
 }
 
-fn entries(mapper: &Mapper, folio: Folio, count: u64) -> String {
+fn entries(mapper: &Mapper, folio: Folio) -> String {
     let mut parts = Vec::new();
     match mapper.pmds {
         0 => {}
@@ -86,12 +90,10 @@ fn entries(mapper: &Mapper, folio: Folio, count: u64) -> String {
     match mapper.ptes {
         0 => {}
         1 if folio.is_large() => parts.push("1 PTE".to_owned()),
-        1 if count == 1 => parts.push("PTE".to_owned()),
-        1 => parts.push("PTEs".to_owned()),
+        1 => parts.push("PTE".to_owned()),
         ptes => parts.push(format!("{ptes} PTEs")),
     }
-    let each = if count > 1 && mapper.pmds + mapper.ptes > 1 { " each" } else { "" };
-    parts.join(" + ") + each
+    parts.join(" + ")
 }
 
 /// Which pages of the mapping, unless all of them.
@@ -138,5 +140,5 @@ pub(super) fn held(holds: Holds) -> String {
     if holds.list > 0 {
         parts.push("the splitter's list".to_owned());
     }
-    if parts.is_empty() { String::new() } else { format!(" · held by {}", parts.join(", ")) }
+    if parts.is_empty() { String::new() } else { format!(", held by {}", parts.join(", ")) }
 }

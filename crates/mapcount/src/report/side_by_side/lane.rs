@@ -137,7 +137,7 @@ impl<'s> Lane<'s> {
 fn refused(report: &StepReport) -> Option<Place> {
     let fact = |refusal: &mapcount_model::event::Refusal| {
         let what = format!("{}:", change::description(refusal.folio, 1));
-        Fact(Phrase::new(Tone::Plain, &what).then(Tone::Alarm, &refusal.why.to_string()))
+        Fact::new(Phrase::new(Tone::Plain, &what).then(Tone::Alarm, &refusal.why.to_string()))
     };
     let mut facts: Vec<(Fact, u64)> = Vec::new();
     for fact in report.refusals.iter().map(fact) {
@@ -148,7 +148,7 @@ fn refused(report: &StepReport) -> Option<Place> {
     }
     let times = |(fact, times): (Fact, u64)| match times {
         1 => fact,
-        _ => Fact(fact.0.then(Tone::Plain, &format!("({times} times)"))),
+        _ => Fact::new(fact.phrase.then(Tone::Plain, &format!("({times} times)"))),
     };
     let facts: Vec<Fact> = facts.into_iter().map(times).collect();
     (!facts.is_empty()).then(|| Place::inline(Tone::Alarm, "refused", facts))
@@ -168,7 +168,7 @@ fn breaks(
     }
     let mut facts = Vec::new();
     for law in broken.keys().filter(|law| !now.contains_key(law)) {
-        facts.push(Fact(Phrase::new(Tone::Heading, law.name()).then(Tone::Plain, "holds again")));
+        facts.push(Fact::new(Phrase::new(Tone::Heading, law.name()).then(Tone::Plain, "holds again")));
     }
     let mut state = BTreeMap::new();
     for (law, (mut said, count)) in now {
@@ -182,7 +182,7 @@ fn breaks(
                 phrase = phrase.joined(";").then(Tone::Plain, &format!("by design: {why}"));
                 explained.push(law);
             }
-            facts.push(Fact(phrase));
+            facts.push(Fact::new(phrase));
         }
         state.insert(law, said);
     }

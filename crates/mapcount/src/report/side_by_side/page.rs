@@ -18,7 +18,7 @@ const INDENT: usize = 4;
 /// Columns before what is said of a place with a short name.
 const WORDS: usize = 12;
 /// The longest name of a set of kernels that stands in one line with what is said of them.
-const LABEL: usize = 26;
+const LABEL: usize = 30;
 
 /// What stands above the steps.
 pub(super) fn head(
@@ -66,9 +66,9 @@ pub(super) fn head(
         out.push('\n');
         if profiles.len() > 1 {
             legend::schemes(out, style, names, profiles);
-            out.push('\n');
+        } else {
+            legend::counters(out, style, options.raw, lanes.iter().filter_map(Lane::runner));
         }
-        legend::counters(out, style, options.raw, lanes.iter().filter_map(Lane::runner));
         let mut lines = Lines::new(out, style, &[], 0);
         out_note(&mut lines, profiles.len() > 1);
         lines.end();
@@ -76,11 +76,14 @@ pub(super) fn head(
 }
 
 fn out_note(lines: &mut Lines<'_>, several: bool) {
-    let mut note = "`1 → 2` was 1 before the step and is 2 behind it; what is not mentioned did not change, \
-                    or is no or 0 of a folio that is new."
+    let mut note = "`1 → 2` was 1 before the step and is 2 after it; what is not mentioned did not change, \
+                    or is `no` or 0 for a new folio."
         .to_owned();
     if several {
-        note.push_str(" A kernel in front of a line: it holds for this one alone.");
+        note.push_str(
+            " Kernels in front of a line: it holds for these alone. \
+             What the counters count is told where one kernel runs (--kernel).",
+        );
     }
     lines.push(&Phrase::new(Tone::Dim, &note), 0);
 }
@@ -123,24 +126,24 @@ pub(super) fn step(
         lines.push(&Phrase::new(Tone::Alarm, &format!("=> {first}")), 1);
     }
     lines.end();
+    let mut outcomes = Vec::new();
     let mut lists = Vec::new();
     for (kernel, told) in told {
-        let mut places = Vec::new();
         if !same && told.outcome.is_some() {
-            let fact = Fact(Phrase::new(Tone::Alarm, ends(&told)));
-            places.push(Place::inline(Tone::Plain, "ends", vec![fact]));
+            let fact = Fact::new(Phrase::new(Tone::Alarm, ends(&told)));
+            outcomes.push((kernel, vec![Place::inline(Tone::Alarm, "ends", vec![fact])]));
         }
-        places.extend(told.places);
+        let mut places = told.places;
         places.extend(told.wrong.map(|wrong| wrong_place("stopped", &wrong)));
         lists.push((kernel, places));
     }
-    for shared in merge(lists) {
+    for shared in merge(outcomes).into_iter().chain(merge(lists)) {
         write(out, &shared, kernels, style);
     }
 }
 
 fn wrong_place(word: &str, message: &str) -> Place {
-    Place::inline(Tone::Alarm, word, vec![Fact(Phrase::new(Tone::Alarm, message))])
+    Place::inline(Tone::Alarm, word, vec![Fact::new(Phrase::new(Tone::Alarm, message))])
 }
 
 /// An expectation, where it does not hold.
@@ -173,7 +176,7 @@ fn write(out: &mut String, shared: &Shared, (names, alive): (&KernelNames, &Set)
         false => names.name(kernels, alive),
     };
     let groups: Vec<(String, Vec<&Fact>)> =
-        shared.by_kernels().into_iter().map(|(kernels, facts)| (label(kernels), facts)).collect();
+        shared.by_kernels(names).into_iter().map(|(kernels, facts)| (label(&kernels), facts)).collect();
     let widest = groups.iter().map(|(label, _)| label.width()).filter(|width| *width <= LABEL).max();
     let labelled = groups.iter().any(|(label, _)| !label.is_empty());
     let column = if labelled { widest.filter(|width| *width > 0).map_or(2, |width| width + 2) } else { 0 };
@@ -185,7 +188,7 @@ fn write(out: &mut String, shared: &Shared, (names, alive): (&KernelNames, &Set)
         let parts = [(tone, lead.as_str()), (Tone::Plain, gap.as_str()), (Tone::Kernels, label.as_str())];
         let mut lines = Lines::new(out, style, &parts, base + column);
         for fact in facts {
-            lines.push(&fact.0, 3);
+            lines.push(&fact.phrase, 3);
         }
         lines.end();
     }
