@@ -615,7 +615,8 @@ impl Machine {
                 continue;
             };
             let image = self.folio_image(folio);
-            let same = images.last_mut().filter(|last| last.is_alike(&image));
+            let adjoins = |last: &FolioImage| last.folio.head.0 + last.count * folio.pages() == folio.head.0;
+            let same = images.last_mut().filter(|last| last.is_alike(&image) && adjoins(last));
             match same {
                 Some(last) => last.count += 1,
                 None => images.push(image),

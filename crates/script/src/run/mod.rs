@@ -21,7 +21,7 @@ use crate::ast::{Action, Item, KernelSet, Name, Outcome, Pages, Region, Scenario
 use crate::diagnostic::{Diagnostic, Span};
 pub use finding::{Finding, FindingKind};
 pub use history::{changes, history_notes};
-pub use observe::observe;
+pub use observe::{has_field, observe};
 
 /// How to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
