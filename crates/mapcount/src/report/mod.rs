@@ -1,3 +1,8 @@
 //! What the program prints.
 
+pub mod diff;
+pub mod explain;
+pub mod kernels;
 pub mod layout;
+pub mod schemes;
+pub mod text;

@@ -2,7 +2,7 @@
 
 use mapcount_model::counters::Write;
 use mapcount_model::field::{Field, Scope};
-use mapcount_model::units::Pfn;
+use mapcount_model::units::{PageRange, Pfn};
 
 use super::Runner;
 use crate::ast::Item;
@@ -29,6 +29,58 @@ pub fn changes(runner: &Runner<'_>, field: Field, page: Pfn) -> Vec<Write> {
     }
     changes.retain(|change| change.before != change.after);
     changes
+}
+
+/// The step that last changed each of these counters, as runs of pages that it left alike; `None` for those
+/// that no step changed. Of a field of a large folio `pages` is its first page. Empty unless the machine
+/// records its writes.
+pub fn last_changes(runner: &Runner<'_>, field: Field, pages: PageRange) -> Vec<(PageRange, Option<Write>)> {
+    let Some(log) = runner.machine.counter_memory().log() else { return Vec::new() };
+    let mut last: Vec<LastChange> = vec![LastChange::default(); pages.len as usize];
+    for write in log.into_iter().filter(|write| write.field == field) {
+        for page in write.pages.iter().filter(|page| pages.contains(*page)) {
+            last[(page.0 - pages.first.0) as usize].add(write);
+        }
+    }
+    let mut runs: Vec<(PageRange, Option<Write>)> = Vec::new();
+    for (page, last) in pages.iter().zip(last) {
+        let change = last.get();
+        match runs.last_mut().filter(|(_, before)| alike(*before, change)) {
+            Some((run, _)) => run.len += 1,
+            None => runs.push((PageRange::one(page), change)),
+        }
+    }
+    runs
+}
+
+/// Whether two changes are of the same step and from the same to the same value.
+fn alike(a: Option<Write>, b: Option<Write>) -> bool {
+    let of = |change: Option<Write>| change.map(|change| (change.step, change.before, change.after));
+    of(a) == of(b)
+}
+
+/// The last step that left one counter with another value than it found.
+#[derive(Clone, Copy, Default)]
+struct LastChange {
+    /// What is told if the step under way comes to nothing.
+    settled: Option<Write>,
+    under_way: Option<Write>,
+}
+
+impl LastChange {
+    fn add(&mut self, write: Write) {
+        match &mut self.under_way {
+            Some(step) if step.step == write.step => step.after = write.after,
+            _ => {
+                self.settled = self.get();
+                self.under_way = Some(write);
+            }
+        }
+    }
+
+    fn get(self) -> Option<Write> {
+        self.under_way.filter(|step| step.before != step.after).or(self.settled)
+    }
 }
 
 /// The last changes of a counter as notes, newest last.

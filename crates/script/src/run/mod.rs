@@ -20,8 +20,8 @@ use mapcount_model::truth::Truth;
 use crate::ast::{Action, Item, KernelSet, Name, Outcome, Pages, Region, Scenario, Step};
 use crate::diagnostic::{Diagnostic, Span};
 pub use finding::{Finding, FindingKind};
-pub use history::{changes, history_notes};
-pub use observe::observe;
+pub use history::{changes, history_notes, last_changes};
+pub use observe::{has_field, observe};
 
 /// How to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

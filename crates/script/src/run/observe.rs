@@ -211,7 +211,7 @@ pub(super) fn held_references(m: &Machine) -> BTreeMap<Pfn, i64> {
 
 /// Whether the kernel keeps this field for this folio. The zero folio's queue words are never set up, and
 /// marks of exclusive pages are for anonymous memory.
-pub(super) fn has_field(m: &Machine, folio: Folio, field: Field) -> bool {
+pub fn has_field(m: &Machine, folio: Folio, field: Field) -> bool {
     let large = match field.row().scope {
         Scope::Page => true,
         Scope::LargeFolio => folio.is_large(),
