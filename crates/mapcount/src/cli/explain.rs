@@ -113,13 +113,12 @@ pub(super) fn main(args: &Args) -> Exit {
                 items.push((label, told.headline, told.body));
             }
             Err(message) => {
-                failures.push(message.clone());
+                failures.push(format!("{label}: {message}"));
                 items.push((label, String::new(), message));
             }
         }
     }
     if failures.len() == items.len() {
-        failures.dedup();
         for message in failures {
             eprintln!("mapcount: {message}");
         }
@@ -187,17 +186,17 @@ fn explain(source: &input::Source, profile: &Profile, args: &Args) -> Result<Tol
     if let Asked::Query(query) = args.query
         && query.name_in(profile.release).is_none()
     {
-        return Err(no_such_query(query, &profile.name));
+        return Err(no_such_query(query));
     }
     let options = run::Options { mode: Mode::Recorded, ..run::Options::default() };
     let runner = Runner::new(&source.scenario, profile, options).map_err(|found| found.diagnostic.message)?;
     let Some(mut runner) = runner else {
-        return Err(format!("the scenario does not apply to {}", profile.name));
+        return Err("the scenario does not apply to it".to_owned());
     };
     let last_mapped = advance(&mut runner, source, args)?;
     let page = page_of(&runner, &args.path).map_err(|message| match last_mapped {
-        Some(line) => format!("{message} on {}; it was mapped last after line {line}", profile.name),
-        None => format!("{message} on {}", profile.name),
+        Some(line) => format!("{message}; it was mapped last after line {line}"),
+        None => message,
     })?;
     let folio = runner.machine.folio(page);
     match args.query {
@@ -315,12 +314,11 @@ fn left(runner: &Runner<'_>, term: &Term) -> Vec<Left> {
 
 /// Why the scheme has no answer.
 fn cannot(runner: &Runner<'_>, query: Query, folio: Folio) -> String {
-    let kernel = &runner.profile.name;
     if !folio.is_large() {
-        return format!("{kernel} does not ask {query} of a page of its own");
+        return format!("{query} is not asked of a page of its own");
     }
     let scheme = runner.profile.scheme.info();
-    format!("{kernel} has no answer to {query} for this folio: {} cannot {}", scheme.id, list(scheme.cannot))
+    format!("no answer to {query} for this folio; {} cannot {}", scheme.id, scheme.cannot.join("; nor "))
 }
 
 fn counter(
@@ -336,10 +334,7 @@ fn counter(
             row.names.iter().map(|(name, kernels)| format!("{name} ({kernels})")).collect();
         let names: Vec<String> = names.into_iter().collect();
         let have = if names.is_empty() { "proposals alone".to_owned() } else { list(&names) };
-        return Err(format!(
-            "{} has no {} for this folio; kernels that have it: {have}",
-            runner.profile.name, row.key
-        ));
+        return Err(format!("no {} for this folio; kernels that have it: {have}", row.key));
     }
     // The trace shows the head's references; those of tails only where they have some.
     let tail_has_some = field == Field::Refcount && m.counters().read(field, page) > 0;

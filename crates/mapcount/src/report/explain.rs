@@ -278,18 +278,18 @@ fn step(steps: &[String], number: u32) -> String {
 }
 
 /// Why a release has no such query, with the releases that have it.
-pub fn no_such_query(query: Query, kernel: &str) -> String {
+pub fn no_such_query(query: Query) -> String {
     let names: Vec<String> = query.names().map(|name| format!("{} ({})", name.text, name.kernels)).collect();
-    format!("{kernel} has no query {query}; kernels that have it: {}", list(&names))
+    format!("no query {query}; kernels that have it: {}", list(&names))
 }
 
 /// Explanations that are the same for several kernels.
 pub struct Group {
     /// The kernels.
     pub kernels: Vec<String>,
-    /// The answer in a few words.
+    /// The answer in a few words; empty where there is none.
     pub headline: String,
-    /// The rest.
+    /// The rest, or why there is no answer.
     pub body: String,
 }
 
@@ -313,7 +313,7 @@ pub fn render(about: &str, groups: &[Group], style: Style) -> String {
         out.push('\n');
         let kernels = list(&group.kernels);
         if group.headline.is_empty() {
-            paragraph(&mut out, "", "  ", &group.body);
+            paragraph(&mut out, "", "  ", &format!("{kernels}: {}", group.body));
             continue;
         }
         for line in wrapped("", "  ", &format!("{} on {kernels}", group.headline)) {
