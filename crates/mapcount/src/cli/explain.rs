@@ -15,7 +15,7 @@ use mapcount_script::run::{self, FindingKind, Next, Runner, has_field, last_chan
 use super::{Exit, input, output};
 use crate::report::explain::{CounterStory, Explanation, Facts, Left, grouped, no_such_query, render};
 use crate::report::layout::Style;
-use crate::report::text::list;
+use crate::report::text::{list, wrapped};
 
 /// Show what a kernel adds and subtracts to answer a query, and which step left each number.
 #[derive(Debug, clap::Args)]
@@ -73,7 +73,8 @@ fn asked(word: &str) -> Result<Asked, String> {
         return Err(format!("did you mean `{candidate}`?"));
     }
     let queries: Vec<&str> = Query::ALL.iter().map(|query| query.key()).collect();
-    Err(format!("queries are {}; counters are {}", list(&queries), list(&counters)))
+    let known = format!("queries are {}; counters are {}", list(&queries), list(&counters));
+    Err(format!("no such query and no such counter\n{}", wrapped("  ", "  ", &known).join("\n")))
 }
 
 fn place(text: &str) -> Result<Place, String> {
@@ -102,30 +103,26 @@ pub(super) fn main(args: &Args) -> Exit {
         ([], false) => vec![Profile::newest()],
         (given, false) => given.iter().map(|name| input::named(name)).collect(),
     };
-    let mut items = Vec::new();
-    let mut failures = Vec::new();
+    let mut told = 0;
     let mut wrong = false;
-    for profile in &kernels {
-        let label = label(profile);
-        match explain(&source, profile, args) {
-            Ok(told) => {
-                wrong |= told.wrong;
-                items.push((label, told.headline, told.body));
-            }
-            Err(message) => {
-                failures.push(format!("{label}: {message}"));
-                items.push((label, String::new(), message));
-            }
+    let answers = kernels.iter().map(|profile| match explain(&source, profile, args) {
+        Ok(answer) => {
+            told += 1;
+            wrong |= answer.wrong;
+            (label(profile), answer.headline, answer.body)
         }
-    }
-    if failures.len() == items.len() {
-        for message in failures {
-            eprintln!("mapcount: {message}");
+        Err(message) => (label(profile), String::new(), message),
+    });
+    let groups = grouped(answers.collect::<Vec<_>>());
+    if told == 0 {
+        for group in groups {
+            let text = format!("{}: {}", list(&group.kernels), group.body);
+            eprintln!("{}", wrapped("mapcount: ", "  ", &text).join("\n"));
         }
         return Exit::Finding;
     }
     let about = format!("{} {}", args.path.text(), moment(&source, args.after));
-    let text = render(&about, &grouped(items), Style::Color);
+    let text = render(&about, &groups, Style::Color);
     output::print(&text, if wrong { Exit::Finding } else { Exit::Success })
 }
 
@@ -348,7 +345,7 @@ fn counter(
         page,
         folio,
         raw: m.counters().read(field, at),
-        changes: run::changes(runner, field, at),
+        changes: run::story(runner, field, at),
         steps: steps(source),
     };
     Ok(Told { headline: story.headline(), body: story.body(Style::Color), wrong: false })

@@ -5,12 +5,12 @@ mod evidence;
 
 use std::fmt::Write as _;
 
-use mapcount_model::counters::Write;
 use mapcount_model::field::Field;
 use mapcount_model::query::{Answer, Query, QueryName, Term};
 use mapcount_model::release::Release;
 use mapcount_model::truth::{FolioTruth, PageTruth};
 use mapcount_model::units::{Folio, Kind, PageRange, Pfn};
+use mapcount_script::run::{Change, LastChange};
 
 use super::layout::Style;
 use super::text::{Mark, aside, count, list, marked, paragraph, wrapped};
@@ -20,6 +20,9 @@ const MAX_RUNS: usize = 4;
 
 /// So many changes are told of one counter.
 const MAX_CHANGES: usize = 16;
+
+/// So many values are told of a counter within a step.
+const MAX_VALUES: usize = 6;
 
 /// What a kernel answers to a query, and why.
 pub struct Explanation {
@@ -64,8 +67,8 @@ pub struct Left {
     pub pages: PageRange,
     /// Their raw value.
     pub raw: i32,
-    /// The step, and what it changed; `None` if no step did.
-    pub change: Option<Write>,
+    /// The steps that changed it last.
+    pub change: LastChange,
 }
 
 /// The story of one counter.
@@ -81,7 +84,7 @@ pub struct CounterStory {
     /// Its raw value.
     pub raw: i32,
     /// The steps that changed it, oldest first.
-    pub changes: Vec<Write>,
+    pub changes: Vec<Change>,
     /// The texts of the steps, by number.
     pub steps: Vec<String>,
 }
@@ -179,15 +182,7 @@ impl Explanation {
             } else if run.pages.len > 1 {
                 text.push_str("each page: ");
             }
-            match run.change {
-                Some(change) => {
-                    let step = step(&self.steps, change.step);
-                    let _ = write!(text, "{} since {step}, before {}", run.raw, change.before);
-                }
-                None => {
-                    let _ = write!(text, "{} since the folio was allocated", run.raw);
-                }
-            }
+            text.push_str(&self.changed(run));
             aside(out, style, "        ", "        ", &text);
         }
         if left.len() > MAX_RUNS {
@@ -196,10 +191,23 @@ impl Explanation {
         }
     }
 
+    fn changed(&self, run: &Left) -> String {
+        let tell = |change: &Change| format!("{} in {}", way(&change.values), step(&self.steps, change.step));
+        match (&run.change.lasting, &run.change.passing) {
+            (Some(lasting), Some(passing)) => format!("{}; {}", tell(lasting), tell(passing)),
+            (Some(lasting), None) => tell(lasting),
+            (None, Some(passing)) => tell(passing),
+            (None, None) => format!("{} since the folio was allocated", run.raw),
+        }
+    }
+
     fn evidence(&self, out: &mut String, style: Style) {
         let truth = evidence::of(self.name.query, &self.facts, self.folio);
         let verdict = match (self.answer.value(), self.facts.answer) {
-            (Some(value), Some(truth)) if value == truth => "the answer is right".to_owned(),
+            (Some(value), Some(truth)) if value == truth => {
+                let what = if matches!(self.answer, Answer::Exact(_)) { "answer" } else { "estimate" };
+                format!("the {what} is right")
+            }
             (Some(_), Some(truth)) => {
                 let truth = match (self.name.query.is_yes_or_no(), truth) {
                     (false, _) => truth.to_string(),
@@ -243,12 +251,24 @@ impl CounterStory {
         }
         for change in &self.changes[skipped..] {
             let step = step(&self.steps, change.step);
-            let _ = writeln!(out, "  {:>11} → {:<11} {step}", change.before, change.after);
+            let _ = writeln!(out, "  {}", way(&change.values));
+            aside(&mut out, style, "        ", "        ", &format!("in {step}"));
         }
         if self.changes.is_empty() {
             let _ = writeln!(out, "  no step changed it since the folio was allocated");
         }
         out
+    }
+}
+
+/// `-1 → 0 → 1`; of a long way its ends.
+fn way(values: &[i32]) -> String {
+    let texts: Vec<String> = values.iter().map(i32::to_string).collect();
+    match texts.as_slice() {
+        [first, second, .., last] if texts.len() > MAX_VALUES => {
+            format!("{first} → {second} → … → {last} ({} writes)", texts.len() - 1)
+        }
+        all => all.join(" → "),
     }
 }
 

@@ -13,7 +13,7 @@ use super::text::{Mark, aside, count, list, marked, paragraph, wrapped};
 pub fn table(kernels: &[Profile], style: Style) -> String {
     let mut out = String::new();
     let header =
-        format!("{:<21}{:<18}{:<29}{}", "kernel", "scheme", "recorded", "changed since the one above");
+        format!("{:<22}{:<18}{:<28}{}", "kernel", "scheme", "recorded", "changed since the one above");
     let _ = writeln!(out, "{}", marked(style, Mark::Answer, &header));
     for (index, profile) in kernels.iter().enumerate() {
         let before = index.checked_sub(1).map(|index| &kernels[index]);
@@ -22,7 +22,7 @@ pub fn table(kernels: &[Profile], style: Style) -> String {
             names => names.join(", "),
         };
         let scheme = profile.scheme.info().id;
-        let line = format!("{:<21}{:<18}{:<29}{}", profile.name, scheme, recorded, news(profile, before));
+        let line = format!("{:<22}{:<18}{:<28}{}", profile.name, scheme, recorded, news(profile, before));
         let _ = writeln!(out, "{}", line.trim_end());
     }
     out.push('\n');
@@ -55,11 +55,15 @@ fn changed(from: Release, to: Release) -> Vec<(Row, String)> {
 pub fn one(profile: &Profile, style: Style) -> String {
     let scheme = profile.scheme.info();
     let mut out = format!("{}\n", marked(style, Mark::Answer, &profile.name));
-    let base = match (profile.name == scheme.id, profile.base == profile.release) {
+    let by_scheme = profile.name == scheme.id;
+    let mut base = match (by_scheme, profile.base == profile.release) {
         (true, _) => format!("a scheme; it runs with the behaviour of {}", profile.release),
         (false, true) => "a modelled release".to_owned(),
         (false, false) => format!("modelled as {}, the newest modelled release up to it", profile.base),
     };
+    if profile.is_no_page_mapcount() {
+        base.push_str(", built with CONFIG_NO_PAGE_MAPCOUNT");
+    }
     line(&mut out, "kernel", &base);
     line(&mut out, "scheme", &format!("{}: {}", scheme.id, scheme.title));
     let recorded = match profile.recordings().as_slice() {
@@ -75,7 +79,8 @@ pub fn one(profile: &Profile, style: Style) -> String {
     if let Some(before) = profile.predecessor() {
         let before = Profile::resolve(&before.to_string()).expect("modelled");
         let news = changed(before.release, profile.base);
-        if before.scheme.info().id != scheme.id && profile.name != scheme.id {
+        // An option and a proposal are no successors of the release before.
+        if before.scheme.info().id != scheme.id && !by_scheme && !profile.is_no_page_mapcount() {
             line(&mut out, "new scheme", &format!("{} counted by {}", before.name, before.scheme.info().id));
         }
         differences(&mut out, &format!("{} differs from {} in", profile.base, before.name), &news, style);

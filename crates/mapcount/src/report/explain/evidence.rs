@@ -1,13 +1,16 @@
 //! What page tables and holders say about a query, in words.
 
 use mapcount_model::query::Query;
-use mapcount_model::units::Folio;
+use mapcount_model::units::{Folio, Kind};
 
 use super::Facts;
 use crate::report::text::{count, plural};
 
 /// The facts that answer `query`, whatever the counters say.
 pub(super) fn of(query: Query, facts: &Facts, folio: Folio) -> String {
+    if folio.kind == Kind::Zero {
+        return "whoever maps it owns no reference".to_owned();
+    }
     let (pmds, ptes) = (i64::from(facts.folio.pmds), facts.folio.ptes as i64);
     let entries = if folio.is_large() {
         let all = plural(pmds + ptes, "entry", "entries");
