@@ -37,6 +37,24 @@ pub static RELEASES: &[Release] = &[
     Release::new(7, 3, 0),
 ];
 
+/// The kernels that recordings exist for, oldest first: names of folders of the repository's `recordings`. A test
+/// of this module compares them with the folders.
+pub static RECORDED: &[&str] = &[
+    "2.6.39.3",
+    "4.4.1",
+    "4.5.7",
+    "4.8.15",
+    "5.10.0-32-cloud-amd64",
+    "6.1.0-54-cloud-amd64",
+    "6.2.1",
+    "6.8.0",
+    "6.11.11",
+    "6.12.107+deb13-cloud-amd64",
+    "6.18.15+deb13-cloud-amd64",
+    "7.2.12+deb14-cloud-amd64",
+    "7.2.13-no-page-mapcount",
+];
+
 /// A kernel as the model runs it.
 #[derive(Clone)]
 pub struct Profile {
@@ -123,6 +141,11 @@ impl Profile {
         })
     }
 
+    /// The newest modelled release.
+    pub fn newest() -> Profile {
+        Profile::resolve(&RELEASES[RELEASES.len() - 1].to_string()).expect("modelled")
+    }
+
     /// Every modelled release, and the newest one with CONFIG_NO_PAGE_MAPCOUNT.
     pub fn all() -> Vec<Profile> {
         let names = RELEASES.iter().map(Release::to_string);
@@ -135,6 +158,21 @@ impl Profile {
         scheme::ALL.iter().map(|scheme| Profile::resolve(scheme.info().id).expect("listed")).collect()
     }
 
+    /// The modelled release before its base, of kernels that have one.
+    pub fn predecessor(&self) -> Option<Release> {
+        RELEASES.iter().rev().find(|release| **release < self.base).copied()
+    }
+
+    /// The recorded kernels that resolve to the same modelled release and scheme.
+    pub fn recordings(&self) -> Vec<&'static str> {
+        let same = |name: &str| {
+            Profile::resolve(name).is_ok_and(|recorded| {
+                recorded.base == self.base && recorded.scheme.info().id == self.scheme.info().id
+            })
+        };
+        RECORDED.iter().copied().filter(|name| same(name)).collect()
+    }
+
     /// Whether the kernel is an option of its release rather than the release itself.
     pub fn is_no_page_mapcount(&self) -> bool {
         self.scheme.info().id == "no-page-mapcount"
@@ -143,7 +181,10 @@ impl Profile {
 
 #[cfg(test)]
 mod tests {
-    use super::{Profile, RELEASES, UnknownKernel};
+    use std::fs;
+    use std::path::Path;
+
+    use super::{Profile, RECORDED, RELEASES, UnknownKernel};
     use crate::release::Release;
 
     #[test]
@@ -171,6 +212,27 @@ mod tests {
         assert!(matches!(error("8.0"), UnknownKernel::TooNew(_)));
         assert!(matches!(error("5.10-no-page-mapcount"), UnknownKernel::NoSuchOption(_)));
         assert!(matches!(error("latest"), UnknownKernel::NotAName(_)));
+    }
+
+    #[test]
+    fn recorded_kernels_are_the_folders_of_recordings() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recordings");
+        let entries = fs::read_dir(&folder).expect("the recordings").map(|entry| entry.expect("readable"));
+        let folders = entries.filter(|entry| entry.path().is_dir());
+        let mut found: Vec<String> =
+            folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        found.sort_by_key(|name| Profile::resolve(name).expect("a kernel").release);
+        assert_eq!(found, RECORDED);
+    }
+
+    #[test]
+    fn a_recording_is_evidence_for_the_release_that_it_resolves_to() {
+        let recordings = |name| Profile::resolve(name).expect("a kernel").recordings();
+        assert_eq!(recordings("5.10"), ["5.10.0-32-cloud-amd64"]);
+        assert_eq!(recordings("7.2-no-page-mapcount"), ["7.2.13-no-page-mapcount"]);
+        assert!(recordings("7.3").is_empty());
+        assert!(recordings("lazy-double-map").is_empty());
+        assert_eq!(RECORDED.iter().filter(|name| recordings(name).contains(*name)).count(), RECORDED.len());
     }
 
     #[test]

@@ -1,9 +1,14 @@
 //! Questions that the kernel asks its counters, and answers that say how sure they are.
 
+mod names;
+
 use std::fmt;
 
 use crate::field::Field;
+use crate::release::Release;
 use crate::units::{PageRange, Pfn};
+
+pub use names::{NAMES, QueryName};
 
 /// An answer computed from counters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -89,6 +94,11 @@ queries! {
 }
 
 impl Query {
+    /// Whether its value is 0 or 1, for no and yes.
+    pub const fn is_yes_or_no(self) -> bool {
+        matches!(self, Query::FolioMapped | Query::MaybeShared | Query::MaybeDmaPinned)
+    }
+
     /// The query with this key.
     pub fn by_key(key: &str) -> Option<Query> {
         Query::ALL.iter().copied().find(|query| query.key() == key)
@@ -109,7 +119,8 @@ pub enum Source {
 /// One line of an explained formula.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Term {
-    /// The term as the formula writes it, `compound_mapcount + 1`.
+    /// The term as the formula writes it, `{} + 1`: `{}` stands for the kernel's name of the field that was
+    /// read. A term that is subtracted begins with `− `.
     pub text: &'static str,
     /// Its value in this state, with its sign.
     pub value: i64,
@@ -117,6 +128,18 @@ pub struct Term {
     pub source: Source,
     /// Whether it is added up; a term that only decides (a condition) is not.
     pub counts: bool,
+}
+
+impl Term {
+    /// The text with the names that `release` has for the field.
+    pub fn text_in(&self, release: Release) -> String {
+        match self.source {
+            Source::Counter(field, _) | Source::Counters(field, _) => {
+                self.text.replace("{}", field.kernel_name(release))
+            }
+            Source::Known => self.text.to_owned(),
+        }
+    }
 }
 
 /// Collects the terms of a formula while it is computed; without one nothing is kept.
@@ -145,6 +168,18 @@ impl Tally {
     /// A value that only decides which way the formula goes; returns it.
     pub fn fact(&mut self, text: &'static str, value: i64, source: Source) -> i64 {
         self.push(Term { text, value, source, counts: false });
+        value
+    }
+
+    /// Runs a formula whose value only decides in this one: none of its terms is added up here.
+    pub fn decide<T>(&mut self, formula: impl FnOnce(&mut Tally) -> T) -> T {
+        let before = self.terms.as_ref().map_or(0, Vec::len);
+        let value = formula(self);
+        if let Some(terms) = &mut self.terms {
+            for term in &mut terms[before..] {
+                term.counts = false;
+            }
+        }
         value
     }
 

@@ -5,8 +5,9 @@ use crate::field::Field;
 use crate::machine::Machine;
 use crate::machine::holders::HoldKind;
 use crate::machine::page_table::{Alike, Pmd};
+use crate::query::Query;
 use crate::scheme::PIN_BIAS;
-use crate::units::{Folio, MmId, PageRange, Pfn};
+use crate::units::{Folio, Kind, MmId, PageRange, Pfn};
 
 /// Counts for every frame. Kept between steps, so that looking again allocates nothing.
 #[derive(Clone, Debug, Default)]
@@ -88,6 +89,33 @@ impl Truth {
             return 0;
         }
         self.pages[folio.range().indexes()].iter().filter(|page| page.ptes > 0).count() as u32
+    }
+
+    /// The answer to a query that the page tables give; `None` where it is not about them. `page` is a page of
+    /// `folio`.
+    pub fn answer(&self, m: &Machine, query: Query, folio: Folio, page: Pfn) -> Option<i64> {
+        if folio.kind == Kind::Zero {
+            return None;
+        }
+        let truth = self.folio(folio);
+        let of_page = |page| i64::from(self.page(page).ptes) + i64::from(truth.pmds);
+        Some(match query {
+            Query::EntireMapcount => i64::from(truth.pmds),
+            Query::PageMapcount | Query::Kpagecount => of_page(page),
+            Query::FolioMapcount => truth.entries() as i64,
+            Query::FolioMapped => i64::from(truth.entries() > 0),
+            Query::TransHugeMapcount => folio.range().iter().map(of_page).max().unwrap_or(0),
+            Query::MaybeShared => i64::from(truth.mms > 1),
+            Query::MaybeDmaPinned => i64::from(truth.pins > 0),
+            Query::ExpectedRefcount => {
+                let known = m.known(folio);
+                let caches = i64::from(known.swapcache) + i64::from(known.pagecache);
+                let by_vma = m.scheme.info().capabilities.reference_per_vma && folio.is_large();
+                let mappings = if by_vma { i64::from(truth.vmas) } else { truth.entries() as i64 };
+                mappings + caches * i64::from(folio.pages()) + i64::from(known.private)
+            }
+            Query::PageCount | Query::AveragePageMapcount => return None,
+        })
     }
 
     /// Looks at a machine again.

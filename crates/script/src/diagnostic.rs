@@ -6,7 +6,7 @@ use std::fmt::Write;
 mod render;
 mod suggest;
 
-pub(crate) use suggest::{closest, shown};
+pub use suggest::{closest, shown};
 
 /// How many errors of a file are told in full; of the others there is only the number.
 pub const SHOWN_ERRORS: usize = 20;

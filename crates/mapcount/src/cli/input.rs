@@ -73,3 +73,13 @@ fn scenario_name(path: &str) -> String {
 pub(super) fn kernel(name: &str) -> Result<Profile, String> {
     Profile::resolve(name).map_err(|unknown| unknown.to_string())
 }
+
+/// The name of a kernel or scheme, for clap.
+pub(super) fn kernel_name(name: &str) -> Result<String, String> {
+    kernel(name).map(|profile| profile.name)
+}
+
+/// The kernel of a name that [`kernel_name`] let through.
+pub(super) fn named(name: &str) -> Profile {
+    kernel(name).expect("looked at when the command line was read")
+}

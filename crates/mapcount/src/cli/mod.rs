@@ -6,6 +6,7 @@ mod explain;
 mod input;
 mod kernels;
 mod layout;
+mod output;
 mod run;
 mod schemes;
 

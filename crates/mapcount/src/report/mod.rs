@@ -1,5 +1,6 @@
 //! What the program prints.
 
+<<<<<<< HEAD
 mod change;
 mod kernel_names;
 mod legend;
@@ -10,3 +11,11 @@ mod scene;
 
 pub mod layout;
 pub mod side_by_side;
+=======
+pub mod diff;
+pub mod explain;
+pub mod kernels;
+pub mod layout;
+pub mod schemes;
+pub mod text;
+>>>>>>> explain

@@ -8,8 +8,8 @@
 //! v4.5), Linux commit dd78fedde4b9 ("rmap: support file thp", v4.8).
 
 use super::{
-    Answer, Capabilities, Info, Lost, Mapped, Mapper, Scheme, Source, Tally, Unmapped, plus_one, small,
-    sum_plus_ones,
+    Answer, Capabilities, Info, Lost, Mapped, Mapper, Scheme, Source, Tally, Unmapped, asked,
+    first_page_shared, plus_one, small, sum_plus_ones,
 };
 use crate::counters::Counters;
 use crate::field::Field;
@@ -145,10 +145,10 @@ impl Scheme for DoubleMap {
         if !folio.is_large() {
             return small::mapcount(c, page, tally);
         }
-        let mut count = plus_one(c, Field::Mapcount, page, "_mapcount + 1", tally);
+        let mut count = plus_one(c, Field::Mapcount, page, "{} + 1", tally);
         if !counts_pmd_in_pages(folio) {
-            count += plus_one(c, Field::EntireMapcount, folio.head, "compound_mapcount + 1", tally);
-            count -= bias(c, folio, "− 1 if PG_double_map", 1, tally);
+            count += plus_one(c, Field::EntireMapcount, folio.head, "{} + 1", tally);
+            count -= bias(c, folio, "− 1 if {}", 1, tally);
         }
         Answer::Exact(count)
     }
@@ -157,40 +157,59 @@ impl Scheme for DoubleMap {
         if !folio.is_large() {
             return small::mapcount(c, folio.head, tally);
         }
-        let entire = plus_one(c, Field::EntireMapcount, folio.head, "compound_mapcount + 1", tally);
+        let entire = plus_one(c, Field::EntireMapcount, folio.head, "{} + 1", tally);
         if folio.kind == Kind::Hugetlb {
             return Answer::Exact(entire);
         }
-        let pages = sum_plus_ones(c, folio, "Σ (_mapcount + 1) over all pages", tally);
+        let pages = sum_plus_ones(c, folio, "Σ ({} + 1) over all pages", tally);
         let n = i64::from(folio.pages());
         let twice = if counts_pmd_in_pages(folio) {
-            let twice = n * entire;
-            -tally.term("− N × (compound_mapcount + 1): file pages count PMDs too", -twice, Source::Known)
+            let source = Source::Counter(Field::EntireMapcount, folio.head);
+            -tally.term("− N × ({} + 1): pages of files count PMDs too", -n * entire, source)
         } else {
-            bias(c, folio, "− N if PG_double_map", n, tally)
+            bias(c, folio, "− N if {}", n, tally)
         };
         Answer::Exact(entire + pages - twice)
     }
 
+    /// `page_mapped()`: the whole, or any page (of hugetlb the whole alone).
+    fn folio_mapped(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
+        if !folio.is_large() {
+            let count = asked(c, Field::Mapcount, folio.head, "{} + 1, any?", tally);
+            return Answer::Exact(i64::from(count > 0));
+        }
+        if asked(c, Field::EntireMapcount, folio.head, "{} + 1, any?", tally) > 0 {
+            return Answer::Exact(1);
+        }
+        if folio.kind == Kind::Hugetlb {
+            return Answer::Exact(0);
+        }
+        let mapped = folio.pages() - c.scan(Field::Mapcount, folio.range()).empty;
+        let source = Source::Counters(Field::Mapcount, folio.range());
+        let pages = tally.fact("pages with {} ≥ 0, any?", i64::from(mapped), source);
+        Answer::Exact(i64::from(pages > 0))
+    }
+
     /// `page_trans_huge_mapcount()`: the greatest page's count decides, so that one busy page is enough.
+    /// Only anonymous folios are asked; the pages of others would count each PMD twice.
     fn trans_huge_mapcount(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
         if !folio.is_large() {
             return small::mapcount(c, folio.head, tally);
         }
+        if counts_pmd_in_pages(folio) {
+            return Answer::Unknown;
+        }
         let scan = c.scan(Field::Mapcount, folio.range());
         let source = Source::Counters(Field::Mapcount, folio.range());
-        let max = tally.term("greatest _mapcount + 1", i64::from(scan.max) + 1, source);
-        let entire = plus_one(c, Field::EntireMapcount, folio.head, "compound_mapcount + 1", tally);
-        Answer::Exact(max + entire - bias(c, folio, "− 1 if PG_double_map", 1, tally))
+        let max = tally.term("greatest {} + 1 of any page", i64::from(scan.max) + 1, source);
+        let entire = plus_one(c, Field::EntireMapcount, folio.head, "{} + 1", tally);
+        Answer::Exact(max + entire - bias(c, folio, "− 1 if {}", 1, tally))
     }
 
     /// The kernel looked at one page's count: the first page's stands for the folio
     /// (`folio_estimated_sharers()`, v6.8, and its callers' `page_mapcount(head)` before).
     fn mapped_shared(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
-        match self.page_mapcount(c, folio, folio.head, tally).value() {
-            Some(count) => Answer::Estimate(i64::from(count > 1)),
-            None => Answer::Unknown,
-        }
+        first_page_shared(self.page_mapcount(c, folio, folio.head, tally), tally)
     }
 }
 

@@ -6,8 +6,8 @@
 //! single value", v6.10).
 
 use super::{
-    Answer, Capabilities, Info, Mapped, Mapper, Scheme, Source, Tally, Unmapped, pages_mapped, plus_one,
-    small,
+    Answer, Capabilities, Info, Mapped, Mapper, Scheme, Source, Tally, Unmapped, asked, pages_mapped,
+    plus_one, small,
 };
 use crate::counters::Counters;
 use crate::field::Field;
@@ -107,19 +107,22 @@ impl Scheme for LargeMapcount {
     /// shared; else the first page decides.
     fn mapped_shared(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
         if !folio.is_large() || folio.kind == Kind::Hugetlb {
-            return mapcount(c, folio, tally).map(|count| i64::from(count > 1));
+            return shared_by_mapcount(c, folio, tally);
         }
-        let all = plus_one(c, Field::LargeMapcount, folio.head, "_large_mapcount + 1, more than 1?", tally);
+        let all = asked(c, Field::LargeMapcount, folio.head, "{} + 1, more than 1?", tally);
         if all <= 1 {
             return Answer::Exact(0);
         }
-        let entire = plus_one(c, Field::EntireMapcount, folio.head, "_entire_mapcount + 1, any?", tally);
-        if entire > 0 || all > i64::from(folio.pages()) {
+        let entire = asked(c, Field::EntireMapcount, folio.head, "{} + 1, any?", tally);
+        if entire > 0 {
+            return Answer::Estimate(1);
+        }
+        if tally.fact("more entries than pages?", all, Source::Known) > i64::from(folio.pages()) {
             return Answer::Estimate(1);
         }
         let source = Source::Counter(Field::Mapcount, folio.head);
         let raw = i64::from(c.read(Field::Mapcount, folio.head));
-        Answer::Estimate(i64::from(tally.fact("_mapcount of the first page, more than 0?", raw, source) > 0))
+        Answer::Estimate(i64::from(tally.fact("{} of the first page, more than 0?", raw, source) > 0))
     }
 }
 
@@ -128,10 +131,16 @@ pub(super) fn entries(pages: PageRange, level: Level) -> i32 {
     if level == Level::Pte { pages.len as i32 } else { 1 }
 }
 
+/// What small and hugetlb folios are asked: is there more than one entry?
+pub(super) fn shared_by_mapcount(c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
+    let field = if folio.is_large() { Field::LargeMapcount } else { Field::Mapcount };
+    small::more_than_one(asked(c, field, folio.head, "{} + 1, more than 1?", tally))
+}
+
 /// `folio_mapcount()` (v6.10 on).
 pub(super) fn mapcount(c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
     if !folio.is_large() {
         return small::mapcount(c, folio.head, tally);
     }
-    Answer::Exact(plus_one(c, Field::LargeMapcount, folio.head, "_large_mapcount + 1", tally))
+    Answer::Exact(plus_one(c, Field::LargeMapcount, folio.head, "{} + 1", tally))
 }

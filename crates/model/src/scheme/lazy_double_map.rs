@@ -7,8 +7,8 @@
 //! touches `_mapcount` because of PG_double_map.
 
 use super::{
-    Answer, Capabilities, Info, Lost, Mapped, Mapper, Scheme, Source, Tally, Unmapped, plus_one, small,
-    sum_plus_ones,
+    Answer, Capabilities, Info, Lost, Mapped, Mapper, Scheme, Source, Tally, Unmapped, first_page_shared,
+    plus_one, small, sum_plus_ones,
 };
 use crate::counters::Counters;
 use crate::field::Field;
@@ -149,16 +149,16 @@ impl Scheme for LazyDoubleMap {
         if !folio.is_large() {
             return small::mapcount(c, page, tally);
         }
-        let own = plus_one(c, Field::Mapcount, page, "_mapcount + 1", tally);
-        Answer::Exact(own + plus_one(c, Field::EntireMapcount, folio.head, "compound_mapcount + 1", tally))
+        let own = plus_one(c, Field::Mapcount, page, "{} + 1", tally);
+        Answer::Exact(own + plus_one(c, Field::EntireMapcount, folio.head, "{} + 1", tally))
     }
 
     fn folio_mapcount(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
         if !folio.is_large() {
             return small::mapcount(c, folio.head, tally);
         }
-        let entire = plus_one(c, Field::EntireMapcount, folio.head, "compound_mapcount + 1", tally);
-        Answer::Exact(entire + sum_plus_ones(c, folio, "Σ (_mapcount + 1) over all pages", tally))
+        let entire = plus_one(c, Field::EntireMapcount, folio.head, "{} + 1", tally);
+        Answer::Exact(entire + sum_plus_ones(c, folio, "Σ ({} + 1) over all pages", tally))
     }
 
     fn trans_huge_mapcount(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
@@ -167,15 +167,13 @@ impl Scheme for LazyDoubleMap {
         }
         let scan = c.scan(Field::Mapcount, folio.range());
         let source = Source::Counters(Field::Mapcount, folio.range());
-        let max = tally.term("greatest _mapcount + 1", i64::from(scan.max) + 1, source);
-        let entire = plus_one(c, Field::EntireMapcount, folio.head, "compound_mapcount + 1", tally);
+        let max = tally.term("greatest {} + 1 of any page", i64::from(scan.max) + 1, source);
+        let entire = plus_one(c, Field::EntireMapcount, folio.head, "{} + 1", tally);
         Answer::Exact(max + entire)
     }
 
     fn mapped_shared(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
-        self.page_mapcount(c, folio, folio.head, tally)
-            .value()
-            .map_or(Answer::Unknown, |count| Answer::Estimate(i64::from(count > 1)))
+        first_page_shared(self.page_mapcount(c, folio, folio.head, tally), tally)
     }
 }
 

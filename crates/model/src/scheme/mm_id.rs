@@ -5,9 +5,9 @@
 //! `folio_set_large_mapcount()`), mm/rmap.c, v6.17, v6.19, v7.1, v7.3; Linux commit 6af8cb80d3a9 ("mm/rmap: basic
 //! MM owner tracking for large folios (!hugetlb)", v6.15).
 
-use super::large_mapcount::{entries, mapcount};
+use super::large_mapcount::{entries, mapcount, shared_by_mapcount};
 use super::{
-    Answer, Capabilities, Info, Mapped, Mapper, Scheme, Source, Tally, Unmapped, pages_mapped, plus_one,
+    Answer, Capabilities, Info, Mapped, Mapper, Scheme, Source, Tally, Unmapped, asked, pages_mapped,
 };
 use crate::counters::Counters;
 use crate::field::Field;
@@ -196,18 +196,17 @@ pub(super) fn sub_entries(c: &dyn Counters, folio: Folio, count: i32, mm: MmId) 
     all + 1
 }
 
-/// `folio_maybe_mapped_shared()` (include/linux/mm.h, v6.15).
+/// `folio_maybe_mapped_shared()` (include/linux/mm.h, v6.15). Not shared is sure, shared is not.
 pub(super) fn shared(c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
     if !folio.is_large() || folio.kind == Kind::Hugetlb {
-        return mapcount(c, folio, tally)
-            .value()
-            .map_or(Answer::Unknown, |count| Answer::Estimate(i64::from(count > 1)));
+        return shared_by_mapcount(c, folio, tally);
     }
-    let all = plus_one(c, Field::LargeMapcount, folio.head, "_large_mapcount + 1, more than 1?", tally);
-    if all <= 1 {
+    if asked(c, Field::LargeMapcount, folio.head, "{} + 1, more than 1?", tally) <= 1 {
         return Answer::Exact(0);
     }
     let source = Source::Counter(Field::MaybeShared, folio.head);
-    let bit = i64::from(c.read(Field::MaybeShared, folio.head));
-    Answer::Estimate(tally.fact("shared bit of _mm_ids", bit, source))
+    match tally.fact("{} of _mm_ids, set?", i64::from(c.read(Field::MaybeShared, folio.head)), source) {
+        0 => Answer::Exact(0),
+        _ => Answer::Estimate(1),
+    }
 }

@@ -271,12 +271,12 @@ pub trait Scheme: Sync {
         if !folio.is_large() || !self.info().fields.contains(&Field::EntireMapcount) {
             return Answer::Unknown;
         }
-        Answer::Exact(plus_one(c, Field::EntireMapcount, folio.head, "entire mapcount + 1", tally))
+        Answer::Exact(plus_one(c, Field::EntireMapcount, folio.head, "{} + 1", tally))
     }
 
     /// Whether any part of the folio is mapped.
     fn folio_mapped(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
-        self.folio_mapcount(c, folio, tally).map(|count| i64::from(count > 0))
+        tally.decide(|tally| self.folio_mapcount(c, folio, tally)).map(|count| i64::from(count > 0))
     }
 
     /// The greatest map count of any page; only kernels that decide reuse by it have it.
@@ -289,7 +289,11 @@ pub trait Scheme: Sync {
 
     /// The map count of an average page.
     fn average_page_mapcount(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
-        average(self.folio_mapcount(c, folio, tally), self.entire_mapcount(c, folio, tally), folio)
+        if !folio.is_large() {
+            return self.page_mapcount(c, folio, folio.head, tally);
+        }
+        let mapcount = tally.decide(|tally| self.folio_mapcount(c, folio, tally));
+        average(mapcount, self.entire_mapcount(c, folio, tally), folio, tally)
     }
 
     /// What /proc/kpagecount prints.
@@ -298,25 +302,36 @@ pub trait Scheme: Sync {
     }
 }
 
-/// `folio_average_page_mapcount()` (mm/internal.h, v6.15): m mappings of which e are of the whole, over
-/// n pages: e + round((m − e) / n), at least 1 while anything is mapped.
-fn average(mapcount: Answer<i64>, entire: Answer<i64>, folio: Folio) -> Answer<i64> {
+/// `folio_average_page_mapcount()` (fs/proc/internal.h, v6.17): m mappings of which e are of the whole, over
+/// N pages: e + round((m − e) / N), at least 1 while anything is mapped.
+fn average(mapcount: Answer<i64>, entire: Answer<i64>, folio: Folio, tally: &mut Tally) -> Answer<i64> {
     let (Some(m), n) = (mapcount.value(), i64::from(folio.pages())) else {
         return Answer::Unknown;
     };
     let e = entire.value().unwrap_or(0);
-    Answer::Estimate(if m <= 0 {
-        0
-    } else if m <= e {
-        e
-    } else {
-        (e + ((m - e) + n / 2) / n).max(1)
-    })
+    let by_ptes = ((m - e).max(0) + n / 2) / n;
+    let share = tally.term("(entries − entries of the whole) ÷ N, rounded", by_ptes, Source::Known);
+    if m > 0 && e + share == 0 {
+        return Answer::Estimate(tally.term("at least 1 while anything is mapped", 1, Source::Known));
+    }
+    Answer::Estimate(e + share)
+}
+
+/// What kernels conclude that take the map count of the first page for that of the folio.
+fn first_page_shared(mapcount: Answer<i64>, tally: &mut Tally) -> Answer<i64> {
+    let Some(count) = mapcount.value() else { return Answer::Unknown };
+    tally.fact("map count of the first page, more than 1?", count, Source::Known);
+    Answer::Estimate(i64::from(count > 1))
 }
 
 /// Reads a counter that starts at −1 as the number that it stands for.
 fn plus_one(c: &dyn Counters, field: Field, at: Pfn, text: &'static str, tally: &mut Tally) -> i64 {
     tally.term(text, i64::from(c.read(field, at)) + 1, Source::Counter(field, at))
+}
+
+/// As [`plus_one`], of a number that only decides.
+fn asked(c: &dyn Counters, field: Field, at: Pfn, text: &'static str, tally: &mut Tally) -> i64 {
+    tally.fact(text, i64::from(c.read(field, at)) + 1, Source::Counter(field, at))
 }
 
 /// The sum over all pages of a folio of map counts that start at −1.
@@ -338,7 +353,7 @@ pub fn ask(
 ) -> Answer<i64> {
     match query {
         Query::PageCount => Answer::Exact(tally.term(
-            "reference count of the head",
+            "{} of the head",
             i64::from(c.read(Field::Refcount, folio.head)),
             Source::Counter(Field::Refcount, folio.head),
         )),
@@ -361,12 +376,14 @@ fn maybe_dma_pinned(c: &dyn Counters, folio: Folio, known: Known, tally: &mut Ta
         return Answer::Unknown;
     }
     let (field, bound, text) = if known.has_pincount {
-        (Field::Pincount, 1, "pincount, more than 0?")
+        (Field::Pincount, 1, "{}, more than 0?")
     } else {
-        (Field::Refcount, PIN_BIAS, "reference count, at least 1024?")
+        (Field::Refcount, PIN_BIAS, "{}, at least 1024?")
     };
     let value = tally.fact(text, i64::from(c.read(field, folio.head)), Source::Counter(field, folio.head));
-    Answer::Estimate(i64::from(value >= i64::from(bound)))
+    let pinned = i64::from(value >= i64::from(bound));
+    // A thousand ordinary references look like a pin; a counter of pins counts nothing else.
+    if known.has_pincount || pinned == 0 { Answer::Exact(pinned) } else { Answer::Estimate(pinned) }
 }
 
 /// References that a pin of a page without a pincount takes (GUP_PIN_COUNTING_BIAS, include/linux/mm.h, v5.7).

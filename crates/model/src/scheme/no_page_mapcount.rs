@@ -1,7 +1,7 @@
 //! `no-page-mapcount`: kernels built with CONFIG_NO_PAGE_MAPCOUNT. Pages of a large folio have no map
 //! counts; what needed them works with the folio's count, its slots and an average.
 //!
-//! Sources: mm/rmap.c (`__folio_add_rmap()`, `__folio_remove_rmap()`), mm/internal.h
+//! Sources: mm/rmap.c (`__folio_add_rmap()`, `__folio_remove_rmap()`), fs/proc/internal.h
 //! (`folio_average_page_mapcount()`), v6.17, v7.2, v7.3.
 
 use super::large_mapcount::{entries, mapcount};
@@ -54,7 +54,7 @@ static INFO: Info = Info {
         "_mapcount of each page of a large folio = −1",
         "a folio adds N to the mapped pages while D + ΣP_i > 0",
     ],
-    sources: &["mm/rmap.c, mm/internal.h, fs/proc/internal.h (v6.17, v7.2, v7.3)"],
+    sources: &["mm/rmap.c, fs/proc/internal.h (v6.17, v7.2, v7.3)"],
 };
 
 /// The scheme of CONFIG_NO_PAGE_MAPCOUNT.
@@ -147,7 +147,7 @@ impl Scheme for NoPageMapcount {
         if folio.is_large() {
             self.average_page_mapcount(c, folio, tally)
         } else {
-            Answer::Exact(plus_one(c, Field::Mapcount, page, "_mapcount + 1", tally))
+            Answer::Exact(plus_one(c, Field::Mapcount, page, "{} + 1", tally))
         }
     }
 }

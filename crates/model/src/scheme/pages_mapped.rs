@@ -7,8 +7,8 @@
 //! subpages_mapcount", v6.2).
 
 use super::{
-    Answer, Capabilities, Info, Lost, Mapped, Mapper, Scheme, Source, Tally, Unmapped, plus_one, small,
-    sum_plus_ones,
+    Answer, Capabilities, Info, Lost, Mapped, Mapper, Scheme, Source, Tally, Unmapped, asked,
+    first_page_shared, plus_one, small, sum_plus_ones,
 };
 use crate::counters::Counters;
 use crate::field::Field;
@@ -92,23 +92,36 @@ impl Scheme for PagesMapped {
         if !folio.is_large() {
             return small::mapcount(c, folio.head, tally);
         }
-        let entire = plus_one(c, Field::EntireMapcount, folio.head, "_entire_mapcount + 1", tally);
+        let entire = plus_one(c, Field::EntireMapcount, folio.head, "{} + 1", tally);
         if folio.kind == Kind::Hugetlb {
             return Answer::Exact(entire);
         }
         let with_ptes = i64::from(c.read(Field::NrPagesMapped, folio.head) & (ENTIRELY_MAPPED - 1));
         let source = Source::Counter(Field::NrPagesMapped, folio.head);
-        if tally.fact("pages with PTEs, any? (_nr_pages_mapped & 0x7fffff)", with_ptes, source) == 0 {
+        if tally.fact("{} & 0x7fffff: pages with PTEs, any?", with_ptes, source) == 0 {
             return Answer::Exact(entire);
         }
-        Answer::Exact(entire + sum_plus_ones(c, folio, "Σ (_mapcount + 1) over all pages", tally))
+        Answer::Exact(entire + sum_plus_ones(c, folio, "Σ ({} + 1) over all pages", tally))
+    }
+
+    /// `folio_mapped()`: two words, however large the folio is (hugetlb does not keep the first).
+    fn folio_mapped(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
+        if !folio.is_large() {
+            let count = asked(c, Field::Mapcount, folio.head, "{} + 1, any?", tally);
+            return Answer::Exact(i64::from(count > 0));
+        }
+        let word = i64::from(c.read(Field::NrPagesMapped, folio.head));
+        let source = Source::Counter(Field::NrPagesMapped, folio.head);
+        if tally.fact("{}, more than 0?", word, source) > 0 {
+            return Answer::Exact(1);
+        }
+        let entire = asked(c, Field::EntireMapcount, folio.head, "{} + 1, any?", tally);
+        Answer::Exact(i64::from(entire > 0))
     }
 
     /// `folio_estimated_sharers()`: the first page's count stands for the folio.
     fn mapped_shared(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
-        self.page_mapcount(c, folio, folio.head, tally)
-            .value()
-            .map_or(Answer::Unknown, |count| Answer::Estimate(i64::from(count > 1)))
+        first_page_shared(self.page_mapcount(c, folio, folio.head, tally), tally)
     }
 }
 
@@ -194,7 +207,7 @@ pub(super) fn page_mapcount(c: &dyn Counters, folio: Folio, page: Pfn, tally: &m
     let own = if folio.kind == Kind::Hugetlb {
         0 // the head's word holds the page type
     } else {
-        plus_one(c, Field::Mapcount, page, "_mapcount + 1", tally)
+        plus_one(c, Field::Mapcount, page, "{} + 1", tally)
     };
-    Answer::Exact(own + plus_one(c, Field::EntireMapcount, folio.head, "_entire_mapcount + 1", tally))
+    Answer::Exact(own + plus_one(c, Field::EntireMapcount, folio.head, "{} + 1", tally))
 }

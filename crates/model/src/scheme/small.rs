@@ -3,7 +3,7 @@
 //! `_mapcount` = PTEs that map the page − 1. Sources: `page_add_anon_rmap()`, `page_remove_rmap()`
 //! (mm/rmap.c, v2.6.39) to `__folio_add_rmap()`, `__folio_remove_rmap()` (v7.3).
 
-use super::{Answer, Lost, Mapped, Tally, Unmapped, plus_one};
+use super::{Answer, Lost, Mapped, Tally, Unmapped, asked, plus_one};
 use crate::counters::Counters;
 use crate::field::Field;
 use crate::units::Pfn;
@@ -27,10 +27,15 @@ pub(super) fn remove(c: &dyn Counters, page: Pfn) -> Unmapped {
 }
 
 pub(super) fn mapcount(c: &dyn Counters, page: Pfn, tally: &mut Tally) -> Answer<i64> {
-    Answer::Exact(plus_one(c, Field::Mapcount, page, "_mapcount + 1", tally))
+    Answer::Exact(plus_one(c, Field::Mapcount, page, "{} + 1", tally))
 }
 
-/// Shared, for a small folio, means more than one entry.
+/// Shared, for a small folio, means more than one entry: one is one address space's, of two nobody knows.
 pub(super) fn shared(c: &dyn Counters, page: Pfn, tally: &mut Tally) -> Answer<i64> {
-    Answer::Estimate(i64::from(plus_one(c, Field::Mapcount, page, "_mapcount + 1, more than 1?", tally) > 1))
+    more_than_one(asked(c, Field::Mapcount, page, "{} + 1, more than 1?", tally))
+}
+
+/// The answer of kernels that take several entries for several address spaces.
+pub(super) fn more_than_one(entries: i64) -> Answer<i64> {
+    if entries > 1 { Answer::Estimate(1) } else { Answer::Exact(0) }
 }

@@ -157,13 +157,19 @@ impl Scheme for AllOrNothing {
     }
 
     fn page_mapcount(&self, c: &dyn Counters, folio: Folio, page: Pfn, tally: &mut Tally) -> Answer<i64> {
-        let value = plus_one(c, Field::Mapcount, page, "_mapcount + 1", tally);
-        // Of a tail it is 0, or the number of references on it: not what was asked.
-        if page == folio.head { Answer::Exact(value) } else { Answer::Estimate(value) }
+        if page == folio.head {
+            return Answer::Exact(plus_one(c, Field::Mapcount, page, "{} + 1", tally));
+        }
+        let text = match self.tails {
+            TailReferences::InCount => "{} + 1: of a tail always 0, the head counts the mappings",
+            TailReferences::InMapcount => "{} + 1: of a tail its references, the head counts the mappings",
+        };
+        Answer::Estimate(plus_one(c, Field::Mapcount, page, text, tally))
     }
 
     fn folio_mapcount(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
-        Answer::Exact(plus_one(c, Field::Mapcount, folio.head, "_mapcount of the head + 1", tally))
+        let text = if folio.is_large() { "{} of the head + 1" } else { "{} + 1" };
+        Answer::Exact(plus_one(c, Field::Mapcount, folio.head, text, tally))
     }
 
     fn trans_huge_mapcount(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {

@@ -5,7 +5,9 @@
 //! Sources: "folio mapcount" (linux-mm, December 2021), from which the transitions were derived; it has no
 //! implementation. Its caller has to say how many pages the VMA maps before and after each change.
 
-use super::{Answer, Capabilities, Info, Lost, Mapped, Mapper, Scheme, Tally, Unmapped, plus_one, small};
+use super::{
+    Answer, Capabilities, Info, Lost, Mapped, Mapper, Scheme, Tally, Unmapped, asked, plus_one, small,
+};
 use crate::counters::Counters;
 use crate::field::Field;
 use crate::invariant::Law;
@@ -192,18 +194,31 @@ impl Scheme for VmaCount {
         if !folio.is_large() {
             return small::mapcount(c, page, tally);
         }
-        let vmas = plus_one(c, Field::Mapcount, folio.head, "VMAs (_mapcount of the head + 1)", tally);
+        let vmas = plus_one(c, Field::Mapcount, folio.head, "VMAs: {} of the head + 1", tally);
         let partial = i64::from(c.read(Field::PartialMapcount, folio.head));
         let source = super::Source::Counter(Field::PartialMapcount, folio.head);
-        match tally.fact("VMAs that map a part only, any?", partial, source) {
+        match tally.fact("VMAs that map a part only: {}, any?", partial, source) {
             0 => Answer::Exact(vmas),
             _ => Answer::Estimate(vmas),
         }
     }
 
     fn folio_mapcount(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
+        if !folio.is_large() {
+            return small::mapcount(c, folio.head, tally);
+        }
         // Exact as a number of VMAs, which is not the number of entries that other schemes tell.
-        Answer::Estimate(plus_one(c, Field::Mapcount, folio.head, "VMAs (_mapcount of the head + 1)", tally))
+        Answer::Estimate(plus_one(c, Field::Mapcount, folio.head, "VMAs: {} of the head + 1", tally))
+    }
+
+    fn folio_mapped(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
+        let vmas = asked(c, Field::Mapcount, folio.head, "{} of the head + 1, any?", tally);
+        Answer::Exact(i64::from(vmas > 0))
+    }
+
+    /// The best guess is that each VMA maps each page.
+    fn average_page_mapcount(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {
+        self.page_mapcount(c, folio, folio.head, tally)
     }
 
     fn mapping_references(&self, c: &dyn Counters, folio: Folio, tally: &mut Tally) -> Answer<i64> {

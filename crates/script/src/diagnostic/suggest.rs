@@ -4,7 +4,7 @@
 const LONGEST: usize = 32;
 
 /// The candidate that `word` is probably meant to be, the first of equally close ones.
-pub(crate) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > LONGEST {
         return None;
     }
@@ -39,7 +39,7 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
 }
 
 /// `text` for a message: not too long, and harmless to a terminal.
-pub(crate) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     if text.chars().nth(LONGEST).is_some() {
         shown.push('…');

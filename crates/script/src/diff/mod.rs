@@ -5,6 +5,7 @@ mod overlay;
 mod processes;
 mod sink;
 mod summary;
+mod values;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +14,7 @@ use crate::trace::{Refused, Step, System};
 use sink::{Place, Sink};
 
 pub use summary::{Summary, summary};
+pub use values::values;
 
 /// How to compare.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use mapcount_model::counters::Write;
 use mapcount_model::field::{Field, Scope};
-use mapcount_model::units::Pfn;
+use mapcount_model::units::{PageRange, Pfn};
 
 use super::Runner;
 use crate::ast::Item;
@@ -29,6 +29,89 @@ pub fn changes(runner: &Runner<'_>, field: Field, page: Pfn) -> Vec<Write> {
     }
     changes.retain(|change| change.before != change.after);
     changes
+}
+
+/// What a step did to a counter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Change {
+    /// The step.
+    pub step: u32,
+    /// The values that the counter had: the first before the step, the last behind it.
+    pub values: Vec<i32>,
+}
+
+impl Change {
+    fn of(write: &Write) -> Change {
+        Change { step: write.step, values: vec![write.before, write.after] }
+    }
+
+    /// Whether the step left another value than it found.
+    fn lasts(&self) -> bool {
+        self.values.first() != self.values.last()
+    }
+}
+
+/// The steps that changed a counter, oldest first, with every value that it had on the way. Empty unless the
+/// machine records its writes.
+pub fn story(runner: &Runner<'_>, field: Field, page: Pfn) -> Vec<Change> {
+    let mut story: Vec<Change> = Vec::new();
+    let log = runner.machine.counter_memory().log().unwrap_or_default();
+    for write in log.iter().filter(|write| write.field == field && write.pages.contains(page)) {
+        match story.last_mut().filter(|last| last.step == write.step) {
+            Some(last) => last.values.push(write.after),
+            None => story.push(Change::of(write)),
+        }
+    }
+    story
+}
+
+/// The steps that changed each of these counters last, as runs of pages that they treated alike. Of a field of a
+/// large folio `pages` is its first page. Empty unless the machine records its writes.
+pub fn last_changes(runner: &Runner<'_>, field: Field, pages: PageRange) -> Vec<(PageRange, LastChange)> {
+    let Some(log) = runner.machine.counter_memory().log() else { return Vec::new() };
+    let mut last: Vec<LastChange> = vec![LastChange::default(); pages.len as usize];
+    for write in log.iter().filter(|write| write.field == field) {
+        for page in write.pages.iter().filter(|page| pages.contains(*page)) {
+            last[(page.0 - pages.first.0) as usize].add(write);
+        }
+    }
+    let mut runs: Vec<(PageRange, LastChange)> = Vec::new();
+    for (page, mut last) in pages.iter().zip(last) {
+        last.settle();
+        match runs.last_mut().filter(|(_, before)| *before == last) {
+            Some((run, _)) => run.len += 1,
+            None => runs.push((PageRange::one(page), last)),
+        }
+    }
+    runs
+}
+
+/// What changed a counter last.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LastChange {
+    /// The last step that left another value than it found; `None` if none ever did.
+    pub lasting: Option<Change>,
+    /// A later step that changed it too, and left the value that it found.
+    pub passing: Option<Change>,
+}
+
+impl LastChange {
+    /// Until it is settled, the step under way stands in `passing`.
+    fn add(&mut self, write: &Write) {
+        match &mut self.passing {
+            Some(change) if change.step == write.step => change.values.push(write.after),
+            _ => {
+                self.settle();
+                self.passing = Some(Change::of(write));
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.passing.as_ref().is_some_and(Change::lasts) {
+            self.lasting = self.passing.take();
+        }
+    }
 }
 
 /// The last changes of a counter as notes, newest last.

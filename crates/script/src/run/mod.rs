@@ -20,7 +20,7 @@ use mapcount_model::truth::Truth;
 use crate::ast::{Action, Item, KernelSet, Name, Outcome, Pages, Region, Scenario, Step};
 use crate::diagnostic::{Diagnostic, Span};
 pub use finding::{Finding, FindingKind};
-pub use history::{changes, history_notes};
+pub use history::{Change, LastChange, changes, history_notes, last_changes, story};
 pub use observe::{has_field, observe};
 
 /// How to run.
