@@ -1,6 +1,7 @@
 //! How fast a scenario runs on the model: `cargo bench -p mapcount-script`.
 
 #[path = "../../model/benches/ratios/table.rs"]
+#[allow(dead_code, reason = "scenarios have no Linux beside them, and no rates")]
 mod table;
 
 use mapcount_model::profile::Profile;
