@@ -183,7 +183,7 @@ fn unmap(m: &Machine, folio: Folio, place: &Place) {
             at = end;
             continue;
         }
-        let (entry, len) = mm.table.run(at, place.end - at, Alike::Exactly);
+        let (entry, len) = m.batch(&mm.table, at, place.end - at, Alike::Exactly);
         let len = len.max(1);
         if !entry.is_present() || entry.is_zero() || !folio.range().contains(entry.page()) {
             at += len;
@@ -234,7 +234,7 @@ fn remap(m: &Machine, folio: Folio, place: &Place) {
     let mut at = place.start;
     let mut restored = false;
     while at < place.end {
-        let (entry, len) = mm.table.run(at, place.end - at, Alike::Exactly);
+        let (entry, len) = m.batch(&mm.table, at, place.end - at, Alike::Exactly);
         let len = len.max(1);
         if !entry.is_migration() || !folio.range().contains(entry.page()) {
             at += len;
