@@ -192,6 +192,9 @@ impl Counters for Plain {
 
 impl CounterMemory for Plain {
     fn grow(&self, frames: u32) {
+        if frames as usize <= self.columns[Field::Refcount as usize].borrow().len() {
+            return;
+        }
         for row in TABLE {
             let mut column = self.columns[row.field as usize].borrow_mut();
             let slots = match row.scope {

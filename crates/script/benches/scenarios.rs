@@ -15,7 +15,7 @@ const SOURCE: &[u8] = include_bytes!("../../../scenarios/recorded/seed-fork-spli
 const SAMPLES: usize = 51;
 
 fn main() {
-    if std::env::args().any(|arg| arg == "--bench") {
+    if std::env::args().skip(1).eq(["--bench"]) {
         ratios();
     }
     divan::main();

@@ -1,5 +1,6 @@
 //! The work that is measured, on the model.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::rc::Rc;
 
 use mapcount_model::invariant;
@@ -110,6 +111,24 @@ pub(crate) static WALK: Work = Work {
 /// The same without the laws.
 pub(crate) static WALK_ALONE: Work =
     Work { name: "random steps, laws off", units: STEPS, prepare: small, run: |state| walk(state, false) };
+
+/// What an explorer of all states does for each: it copies the machine and hashes the copy.
+pub(crate) static COPY: Work =
+    Work { name: "small machine: a copy and its hash", units: 1000, prepare: walked, run: copy };
+
+fn walked() -> State {
+    let mut state = small();
+    walk(&mut state, false);
+    state
+}
+
+fn copy(state: &mut State) {
+    for _ in 0..COPY.units {
+        let mut hasher = DefaultHasher::new();
+        divan::black_box(state.m.clone()).hash_into(&mut hasher);
+        divan::black_box(hasher.finish());
+    }
+}
 
 fn mapped(advice: ThpAdvice) -> State {
     let profile = Profile::resolve(KERNEL).expect("modelled");

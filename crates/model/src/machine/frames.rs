@@ -1,12 +1,12 @@
 //! Physical memory: which frames form which folio, what they hold, which are free.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 
+use super::free_blocks::FreeBlocks;
 use crate::units::{Folio, Kind, Order, PageRange, Pfn};
 
-/// The greatest order of a block of free memory; no folio is larger.
-const MAX_ORDER: usize = 9;
+/// Orders that blocks of free memory can have.
+const ORDERS: usize = 10;
 
 /// A reverse mapping's root: all address spaces that inherited an anonymous mapping by fork share it
 /// (anon_vma and its chain in the kernel).
@@ -41,15 +41,23 @@ const FREE: Frame =
 #[derive(Clone, Debug)]
 pub struct Frames {
     frames: RefCell<Vec<Frame>>,
-    free: RefCell<[BTreeSet<u32>; MAX_ORDER + 1]>,
+    free: RefCell<[FreeBlocks; ORDERS]>,
     used: Cell<u32>,
     limit: u32,
+    /// The order of the largest blocks.
+    largest: u8,
 }
 
 impl Frames {
-    /// Memory of `limit` frames.
-    pub fn new(limit: u32) -> Frames {
-        Frames { frames: RefCell::default(), free: RefCell::default(), used: Cell::new(0), limit }
+    /// Memory of `limit` frames, taken in blocks of the order `largest`; no folio is larger.
+    pub fn new(limit: u32, largest: Order) -> Frames {
+        Frames {
+            frames: RefCell::default(),
+            free: RefCell::default(),
+            used: Cell::new(0),
+            limit,
+            largest: largest.0,
+        }
     }
 
     /// Frames that were ever used; the counters need room for these.
@@ -87,23 +95,23 @@ impl Frames {
 
     fn take_free(&self, order: Order) -> Option<u32> {
         let mut free = self.free.borrow_mut();
-        let wanted = usize::from(order.0);
-        let mut found = (wanted..=MAX_ORDER).find_map(|o| free[o].pop_first().map(|first| (o, first)));
+        let mut found =
+            (order.0..=self.largest).find_map(|o| free[usize::from(o)].pop_first().map(|block| (o, block)));
         if found.is_none() {
             let mut frames = self.frames.borrow_mut();
-            let block = 1u32 << MAX_ORDER;
-            if frames.len() as u32 + block <= self.limit {
-                let first = frames.len() as u32;
-                frames.resize((first + block) as usize, FREE);
-                found = Some((MAX_ORDER, first));
+            let (first, pages) = (frames.len() as u32, 1 << self.largest);
+            if order.0 <= self.largest && first + pages <= self.limit {
+                frames.resize((first + pages) as usize, FREE);
+                found = Some((self.largest, first >> self.largest));
             }
         }
-        let (mut have, first) = found?;
-        while have > wanted {
+        let (mut have, mut block) = found?;
+        while have > order.0 {
             have -= 1;
-            free[have].insert(first + (1 << have));
+            block *= 2;
+            free[usize::from(have)].insert(block + 1);
         }
-        Some(first)
+        Some(block << order.0)
     }
 
     /// Gives a folio's frames back and joins them with free neighbours.
@@ -111,12 +119,12 @@ impl Frames {
         self.frames.borrow_mut()[folio.range().indexes()].fill(FREE);
         self.used.set(self.used.get() - folio.pages());
         let mut free = self.free.borrow_mut();
-        let (mut first, mut order) = (folio.head.0, usize::from(folio.order.0));
-        while order < MAX_ORDER && free[order].remove(&(first ^ (1 << order))) {
-            first &= !(1 << order);
+        let (mut block, mut order) = (folio.head.0 >> folio.order.0, folio.order.0);
+        while order < self.largest && free[usize::from(order)].remove(block ^ 1) {
+            block /= 2;
             order += 1;
         }
-        free[order].insert(first);
+        free[usize::from(order)].insert(block);
     }
 
     /// The folio that a frame belongs to; `None` for a free frame.
@@ -196,7 +204,8 @@ impl Frames {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.frames.borrow().capacity() * size_of::<Frame>()
+        let free: usize = self.free.borrow().iter().map(FreeBlocks::bytes).sum();
+        self.frames.borrow().capacity() * size_of::<Frame>() + free
     }
 }
 
@@ -207,7 +216,7 @@ mod tests {
 
     #[test]
     fn freed_neighbours_join_again() {
-        let frames = Frames::new(512);
+        let frames = Frames::new(512, Order(9));
         let small: Vec<_> =
             (0..512).map(|_| frames.alloc(Order::ZERO, Kind::Anon, None).expect("room")).collect();
         assert!(frames.alloc(Order::ZERO, Kind::Anon, None).is_none(), "memory is full");
@@ -221,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_block_is_cut_to_what_is_needed() {
-        let frames = Frames::new(1024);
+        let frames = Frames::new(1024, Order(9));
         let first = frames.alloc(Order(2), Kind::Anon, None).expect("room");
         let second = frames.alloc(Order(4), Kind::Anon, None).expect("room");
         assert_eq!((first.head, second.head), (Pfn(0), Pfn(16)));

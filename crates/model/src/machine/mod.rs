@@ -6,6 +6,7 @@
 pub mod config;
 mod deferred;
 pub mod frames;
+mod free_blocks;
 pub mod holders;
 pub mod lock;
 pub mod page_table;
@@ -111,7 +112,7 @@ impl Machine {
         Machine {
             scheme: profile.scheme,
             policy: profile.policy,
-            frames: Frames::new(config.frames),
+            frames: Frames::new(config.frames, config.pmd()),
             config: RefCell::new(config),
             stats: Stats::default(),
             holders: Holders::default(),
