@@ -26,16 +26,29 @@ pub struct Mapping {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Frame {
     order: u8,
-    kind: Kind,
-    used: bool,
+    /// `None` if it is free.
+    kind: Option<Kind>,
     /// Holds something else than zeroes.
     written: bool,
+    /// The index in two parts: 40 bits are enough for 4 PiB, and keep a frame at 12 bytes.
+    index_high: u8,
+    index_low: u32,
     root: AnonRoot,
-    index: u64,
 }
 
 const FREE: Frame =
-    Frame { order: 0, kind: Kind::Anon, used: false, written: false, root: AnonRoot(0), index: 0 };
+    Frame { order: 0, kind: None, written: false, index_high: 0, index_low: 0, root: AnonRoot(0) };
+
+impl Frame {
+    const fn index(&self) -> u64 {
+        (self.index_high as u64) << 32 | self.index_low as u64
+    }
+
+    fn set_index(&mut self, index: u64) {
+        debug_assert!(index >> 40 == 0, "an offset of {index} pages");
+        (self.index_high, self.index_low) = ((index >> 32) as u8, index as u32);
+    }
+}
 
 /// All frames.
 #[derive(Clone, Debug)]
@@ -79,14 +92,8 @@ impl Frames {
     pub fn alloc(&self, order: Order, kind: Kind, mapping: Option<Mapping>) -> Option<Folio> {
         let first = self.take_free(order)?;
         let mapping = mapping.unwrap_or(Mapping { root: AnonRoot(0), index: 0 });
-        let frame = Frame {
-            order: order.0,
-            kind,
-            used: true,
-            written: false,
-            root: mapping.root,
-            index: mapping.index,
-        };
+        let mut frame = Frame { order: order.0, kind: Some(kind), root: mapping.root, ..FREE };
+        frame.set_index(mapping.index);
         let folio = Folio { head: Pfn(first), order, kind };
         self.frames.borrow_mut()[folio.range().indexes()].fill(frame);
         self.used.set(self.used.get() + order.pages());
@@ -132,23 +139,23 @@ impl Frames {
     pub fn folio(&self, page: Pfn) -> Option<Folio> {
         let frame = self.frames.borrow().get(page.index()).copied()?;
         let head = Pfn(page.0 & !((1 << frame.order) - 1));
-        frame.used.then_some(Folio { head, order: Order(frame.order), kind: frame.kind })
+        frame.kind.map(|kind| Folio { head, order: Order(frame.order), kind })
     }
 
     /// Where a folio belongs.
     pub fn mapping(&self, folio: Folio) -> Mapping {
         let frame = self.frames.borrow()[folio.head.index()];
-        Mapping { root: frame.root, index: frame.index }
+        Mapping { root: frame.root, index: frame.index() }
     }
 
     /// Cuts a folio into `pieces`, which must cover it; each belongs to its part of the mapping.
     pub fn split(&self, folio: Folio, pieces: &[Folio]) {
         let mut frames = self.frames.borrow_mut();
-        let index = frames[folio.head.index()].index;
+        let index = frames[folio.head.index()].index();
         for piece in pieces {
             for frame in &mut frames[piece.range().indexes()] {
                 frame.order = piece.order.0;
-                frame.index = index + u64::from(piece.head.0 - folio.head.0);
+                frame.set_index(index + u64::from(piece.head.0 - folio.head.0));
             }
         }
     }
