@@ -1,6 +1,5 @@
 //! What the program prints.
 
-<<<<<<< HEAD
 mod change;
 mod kernel_names;
 mod legend;
@@ -9,13 +8,10 @@ mod paint;
 mod phases;
 mod scene;
 
-pub mod layout;
-pub mod side_by_side;
-=======
 pub mod diff;
 pub mod explain;
 pub mod kernels;
 pub mod layout;
 pub mod schemes;
+pub mod side_by_side;
 pub mod text;
->>>>>>> explain

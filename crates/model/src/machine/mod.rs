@@ -6,6 +6,7 @@
 pub mod config;
 mod deferred;
 pub mod frames;
+mod free_blocks;
 pub mod holders;
 pub mod lock;
 pub mod page_table;
@@ -30,7 +31,7 @@ use deferred::DeferredQueue;
 use frames::{AnonRoot, Frames, Mapping};
 use holders::Holders;
 use lock::{Guard, Lock, Locks};
-use page_table::{Alike, PageTable};
+use page_table::{Alike, Entry, PageTable};
 use vma::{Vma, Vmas};
 
 /// An address space.
@@ -120,7 +121,7 @@ impl Machine {
         Machine {
             scheme: profile.scheme,
             policy: profile.policy,
-            frames: Frames::new(config.frames),
+            frames: Frames::new(config.frames, config.pmd()),
             config: RefCell::new(config),
             stats: Stats::default(),
             holders: Holders::default(),
@@ -413,7 +414,7 @@ impl Machine {
             let entry = mm.table.read(at);
             let len = match mm.table.pmd(at) {
                 page_table::Pmd::Leaf(_) => (end - at).min(mm.table.pmd_end(at) - at),
-                _ => mm.table.run(at, end - at, Alike::IgnoringWrite).1,
+                _ => self.batch(&mm.table, at, end - at, Alike::IgnoringWrite).1,
             };
             if entry.is_present() && !entry.is_zero() && folio.range().contains(entry.page()) {
                 // A run of consecutive frames may leave the folio.
@@ -432,6 +433,20 @@ impl Machine {
         let last = (mapping.index + u64::from(folio.pages())).min(vma.offset + (vma.end - vma.start));
         (mapping.root == vma.root && first < last)
             .then(|| (vma.start + (first - vma.offset), vma.start + (last - vma.offset)))
+    }
+
+    /// As [`PageTable::run`], and the run ends where the folio ends that it maps or stands for
+    /// (`folio_pte_batch()`, mm/internal.h, v6.8). Behind the end nothing is read: a folio of one page costs one entry.
+    #[inline]
+    pub fn batch(&self, table: &PageTable, at: u64, max: u64, alike: Alike) -> (Entry, u64) {
+        let entry = table.read(at);
+        let of_folio = (entry.is_present() && !entry.is_zero()) || entry.is_migration();
+        if !of_folio {
+            return table.run(at, max, alike);
+        }
+        let folio = self.folio(entry.page());
+        let inside = folio.head.0 + folio.pages() - entry.page().0;
+        table.run(at, max.min(u64::from(inside)), alike)
     }
 
     // The LRU batch.

@@ -82,7 +82,7 @@ fn free_in_pmd(m: &Machine, mm: &Mm, (start, end): (u64, u64)) {
     }
     let mut at = start;
     while at < end {
-        let (entry, len) = mm.table.run(at, end - at, Alike::IgnoringWrite);
+        let (entry, len) = m.batch(&mm.table, at, end - at, Alike::IgnoringWrite);
         if !entry.is_present() || entry.is_zero() {
             at += len;
             continue;

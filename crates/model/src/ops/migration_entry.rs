@@ -54,7 +54,7 @@ pub(super) fn unmap(m: &Machine, folio: Folio, place: &Place, how: Unmap) {
             continue;
         }
         let most = if how.page_by_page { 1 } else { place.end - at };
-        let (entry, len) = mm.table.run(at, most, Alike::Exactly);
+        let (entry, len) = m.batch(&mm.table, at, most, Alike::Exactly);
         let len = len.max(1);
         if !entry.is_present() || entry.is_zero() || !folio.range().contains(entry.page()) {
             at += len;
@@ -146,7 +146,7 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
             at = mm.table.pmd_end(at);
             continue;
         }
-        let (entry, len) = mm.table.run(at, place.end - at, Alike::Exactly);
+        let (entry, len) = m.batch(&mm.table, at, place.end - at, Alike::Exactly);
         let len = len.max(1);
         if !entry.is_migration() || !folio.range().contains(entry.page()) {
             at += len;
