@@ -322,6 +322,12 @@ policies! {
         (FIRST, false, "do_huge_zero_wp_pmd(), mm/huge_memory.c (v6.13, v6.17)"),
         (at(6, 18), true, "do_huge_zero_wp_pmd(), mm/huge_memory.c (v6.19)"),
     ],
+    /// The events thp_split_page and thp_deferred_split_page count folios of any size; else PMD-sized ones.
+    events_count_any_size: bool = [
+        (FIRST, false, "there is one size only (v4.9)"),
+        (at(6, 8), true, "split_huge_page_to_list(), deferred_split_folio(), mm/huge_memory.c (v6.8, v6.9)"),
+        (at(6, 10), false, "split_huge_page_to_list_to_order(), mm/huge_memory.c (v6.11)"),
+    ],
     /// What debugfs split_huge_pages does.
     debugfs_split: DebugfsSplit = [
         (FIRST, DebugfsSplit::Absent, "no such file (v4.4)"),

@@ -529,7 +529,7 @@ impl Machine {
             partially_mapped && !self.deferred.contains(folio.head)
         };
         if news {
-            self.stats.add(Stat::DeferredSplits, 1);
+            self.count_event(Stat::DeferredSplits, folio);
         }
         self.deferred.push(folio.head);
         self.counters.set(Field::Deferred, folio.head, 1);
@@ -539,6 +539,13 @@ impl Machine {
     pub fn queue_candidate(&self, folio: Folio) {
         if self.policy.deferred_queue == DeferredPolicy::Flagged && self.config.borrow().shrink_underused {
             self.queue(folio, false);
+        }
+    }
+
+    /// Counts an event about a folio, if this kernel counts folios of its size.
+    pub fn count_event(&self, event: Stat, folio: Folio) {
+        if folio.order == self.pmd_order() || self.policy.events_count_any_size {
+            self.stats.add(event, 1);
         }
     }
 

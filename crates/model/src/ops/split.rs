@@ -93,7 +93,7 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
         return Err(Why::Held { refcount: references, expected });
     }
     let places = rmap_walk::places(m, folio);
-    let how = Unmap { pmds: Pmds::Split, page_by_page: false };
+    let how = Unmap { pmds: Pmds::Split, page_by_page: true };
     for place in &places {
         migration_entry::unmap(m, folio, place, how);
     }
@@ -106,7 +106,7 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
     for piece in &pieces {
         m.scheme.prep_folio(m.counters(), *piece);
     }
-    m.stats.add(Stat::FolioSplits, 1);
+    m.count_event(Stat::FolioSplits, folio);
     m.phase(Phase::Unfrozen, None, folio.range());
     if request.list {
         for piece in &pieces[1..] {
