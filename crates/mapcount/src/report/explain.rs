@@ -126,19 +126,17 @@ impl Explanation {
         let total = self.total();
         let values = self.terms.iter().map(|(term, _)| term.value.to_string().len());
         let column = values.chain([total.1.len()]).max().unwrap_or(0) + 2;
-        let texts: Vec<String> = self.terms.iter().map(|(term, _)| term.text_in(self.release)).collect();
-        let shown = |text: &str| text.strip_prefix("− ").unwrap_or(text).to_owned();
-        let width = texts.iter().map(|text| shown(text).chars().count());
+        // The sign of what is added up stands in a column of its own.
+        let text = |term: &Term| match term.text_in(self.release).strip_prefix("− ") {
+            Some(text) if term.counts => ("−", text.to_owned()),
+            _ => (if term.counts { "+" } else { "?" }, term.text_in(self.release)),
+        };
+        let texts: Vec<(&str, String)> = self.terms.iter().map(|(term, _)| text(term)).collect();
+        let width = texts.iter().map(|(_, text)| text.chars().count());
         let width = width.chain([total.0.chars().count()]).max().unwrap_or(0);
-        for ((term, left), text) in self.terms.iter().zip(&texts) {
-            let sign = match (term.counts, text.starts_with("− ")) {
-                (false, _) => "?",
-                (true, true) => "−",
-                (true, false) => "+",
-            };
-            let text = shown(text);
+        for ((term, left), (sign, text)) in self.terms.iter().zip(&texts) {
             let fill = " ".repeat(width - text.chars().count());
-            let value = if sign == "−" { -term.value } else { term.value };
+            let value = if *sign == "−" { -term.value } else { term.value };
             let _ = writeln!(out, "  {sign} {text}{fill}{value:>column$}");
             self.left(out, style, left);
         }
