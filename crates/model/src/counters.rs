@@ -3,7 +3,7 @@
 //! A scheme of counting is written against `&dyn Counters` and sees nothing else, so that it cannot
 //! look at page tables. All methods take `&self`: in the kernel these are atomics, here they are cells.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::hash::{Hash, Hasher};
 
 use crate::field::{Field, Scope, TABLE};
@@ -97,9 +97,13 @@ pub struct Write {
 }
 
 /// Counters in plain memory, a column for each field, so that a range is a slice.
+///
+/// A column is there when something was written to it: a field that a kernel does not have costs nothing,
+/// and behind a column's end stand the values of free frames.
 #[derive(Clone, Default)]
 pub struct Plain {
     columns: [RefCell<Vec<i32>>; Field::COUNT],
+    frames: Cell<u32>,
     locked: Cell<Option<Pfn>>,
 }
 
@@ -115,34 +119,63 @@ impl Plain {
     /// that has them, and it starts at an even frame.
     #[inline]
     fn slot(field: Field, at: Pfn) -> usize {
-        match SCOPES[field as usize] {
-            Scope::Page => at.index(),
-            Scope::LargeFolio => at.index() >> 1,
+        at.index() >> COLUMNS[field as usize].shift
+    }
+
+    /// A column with room for all frames.
+    #[inline]
+    fn column(&self, field: Field, slots: usize) -> RefMut<'_, Vec<i32>> {
+        let mut column = self.columns[field as usize].borrow_mut();
+        if column.len() < slots {
+            self.lengthen(field, &mut column);
         }
+        column
+    }
+
+    #[cold]
+    fn lengthen(&self, field: Field, column: &mut Vec<i32>) {
+        let Column { shift, free } = COLUMNS[field as usize];
+        column.resize((self.frames.get() as usize).div_ceil(1 << shift), free);
     }
 }
 
-/// The fields' scopes, apart from the table so that the hot path reads one byte.
-static SCOPES: [Scope; Field::COUNT] = {
-    let mut scopes = [Scope::Page; Field::COUNT];
+/// What the hot path needs of a field, apart from the table so that it is one word.
+#[derive(Clone, Copy)]
+struct Column {
+    /// Binary logarithm of the frames that share a value.
+    shift: u8,
+    /// The value of a free frame.
+    free: i32,
+}
+
+static COLUMNS: [Column; Field::COUNT] = {
+    let mut columns = [Column { shift: 0, free: 0 }; Field::COUNT];
     let mut index = 0;
     while index < Field::COUNT {
-        scopes[index] = TABLE[index].scope;
+        let row = &TABLE[index];
+        let shift = match row.scope {
+            Scope::Page => 0,
+            Scope::LargeFolio => 1,
+        };
+        let free = if matches!(row.field, Field::Refcount) { 0 } else { row.initial };
+        columns[index] = Column { shift, free };
         index += 1;
     }
-    scopes
+    columns
 };
 
 impl Counters for Plain {
     #[inline]
     fn read(&self, field: Field, at: Pfn) -> i32 {
-        self.columns[field as usize].borrow()[Plain::slot(field, at)]
+        debug_assert!(at.0 < self.frames.get(), "frame {} is not there", at.0);
+        let column = self.columns[field as usize].borrow();
+        column.get(Plain::slot(field, at)).copied().unwrap_or(COLUMNS[field as usize].free)
     }
 
     #[inline]
     fn add(&self, field: Field, at: Pfn, delta: i32) -> i32 {
-        let column = &mut self.columns[field as usize].borrow_mut();
-        let value = &mut column[Plain::slot(field, at)];
+        let slot = Plain::slot(field, at);
+        let value = &mut self.column(field, slot + 1)[slot];
         // Wrapping as the kernel's atomics do: a counter that overflows is a law's business, not a panic.
         *value = value.wrapping_add(delta);
         *value
@@ -150,11 +183,12 @@ impl Counters for Plain {
 
     #[inline]
     fn set(&self, field: Field, at: Pfn, value: i32) {
-        self.columns[field as usize].borrow_mut()[Plain::slot(field, at)] = value;
+        let slot = Plain::slot(field, at);
+        self.column(field, slot + 1)[slot] = value;
     }
 
     fn add_each(&self, field: Field, pages: PageRange, delta: i32) -> Crossed {
-        let column = &mut self.columns[field as usize].borrow_mut();
+        let column = &mut self.column(field, pages.indexes().end);
         let mut crossed = Crossed::default();
         for value in &mut column[pages.indexes()] {
             let before = *value;
@@ -166,11 +200,11 @@ impl Counters for Plain {
     }
 
     fn set_each(&self, field: Field, pages: PageRange, value: i32) {
-        self.columns[field as usize].borrow_mut()[pages.indexes()].fill(value);
+        self.column(field, pages.indexes().end)[pages.indexes()].fill(value);
     }
 
     fn scan(&self, field: Field, pages: PageRange) -> Scan {
-        let column = &self.columns[field as usize].borrow();
+        let column = self.column(field, pages.indexes().end);
         let mut scan = Scan { sum: 0, max: i32::MIN, empty: 0 };
         for &value in &column[pages.indexes()] {
             scan.sum += i64::from(value);
@@ -192,17 +226,7 @@ impl Counters for Plain {
 
 impl CounterMemory for Plain {
     fn grow(&self, frames: u32) {
-        for row in TABLE {
-            let mut column = self.columns[row.field as usize].borrow_mut();
-            let slots = match row.scope {
-                Scope::Page => frames as usize,
-                Scope::LargeFolio => frames as usize / 2 + 1,
-            };
-            if column.len() < slots {
-                let free = if row.field == Field::Refcount { 0 } else { row.initial };
-                column.resize(slots, free);
-            }
-        }
+        self.frames.set(self.frames.get().max(frames));
     }
 
     fn boxed_clone(&self) -> Box<dyn CounterMemory> {
@@ -210,8 +234,11 @@ impl CounterMemory for Plain {
     }
 
     fn hash_into(&self, mut state: &mut dyn Hasher) {
-        for column in &self.columns {
-            column.borrow().hash(&mut state);
+        // How long a column is does not matter.
+        for (column, kept) in self.columns.iter().zip(&COLUMNS) {
+            let column = column.borrow();
+            let used = column.iter().rposition(|value| *value != kept.free).map_or(0, |last| last + 1);
+            column[..used].hash(&mut state);
         }
     }
 

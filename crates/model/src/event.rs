@@ -134,6 +134,10 @@ pub enum Why {
     },
     /// The kernel splits anonymous folios to single pages only.
     OnlyToPages,
+    /// Other address spaces map it too, or seem to, and the caller did not ask to move such folios.
+    Shared,
+    /// There is no memory for the new folio.
+    NoMemory,
 }
 
 impl std::fmt::Display for Why {
@@ -141,6 +145,8 @@ impl std::fmt::Display for Why {
         match self {
             Why::Held { refcount, expected } => write!(f, "refcount {refcount}, expected {expected}"),
             Why::NoSuchOrder { order } => write!(f, "anonymous folios cannot have order {order}"),
+            Why::Shared => f.write_str("mapped by others too"),
+            Why::NoMemory => f.write_str("no memory for the new folio"),
             Why::OnlyToPages => f.write_str("this kernel splits anonymous folios to order 0 only"),
         }
     }
@@ -163,6 +169,8 @@ pub enum Errno {
     Enosys,
     /// Try again.
     Eagain,
+    /// No such device, or no such NUMA node.
+    Enodev,
 }
 
 impl Errno {
@@ -176,6 +184,7 @@ impl Errno {
             Errno::Einval => "EINVAL",
             Errno::Enosys => "ENOSYS",
             Errno::Eagain => "EAGAIN",
+            Errno::Enodev => "ENODEV",
         }
     }
 }

@@ -96,6 +96,49 @@ pub enum DeferredQueue {
     Flagged,
 }
 
+/// Which PTEs of a range have to be writable before it is collapsed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CollapseWritable {
+    /// All.
+    All,
+    /// One at least.
+    One,
+    /// None.
+    None,
+}
+
+/// What MADV_FREE does where there is no swap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MadvFree {
+    /// There is none.
+    Absent,
+    /// The same as MADV_DONTNEED.
+    DontNeed,
+    /// Pages may be taken under memory pressure; a partly covered folio is split. Pages of a PTE-mapped
+    /// folio are looked at one by one.
+    LazyByPage,
+    /// The same, and PTEs that cover a folio whole leave it whole.
+    LazyByFolio,
+}
+
+/// How the kernel finds out that others map a folio too, before it migrates for one process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SharedTest {
+    /// The page's map count is more than 1.
+    PageMapcount,
+    /// What it takes for shared of a folio.
+    MaybeShared,
+}
+
+/// What becomes of a place on the deferred split queue when a folio is migrated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MigrateQueue {
+    /// It is forgotten.
+    Forget,
+    /// The new folio gets it as it is once the old one is unmapped, which page by page looks partially mapped.
+    AsUnmapped,
+}
+
 /// When a per-CPU batch of pages bound for the LRU is emptied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LruFlush {
@@ -144,7 +187,10 @@ macro_rules! policies {
         pub struct Policy { $($(#[doc = $doc])+ pub $name: $type),+ }
 
         mod table {
-            use super::{DebugfsSplit, DeferredQueue, FIRST, HugeZeroWrite, LargeReuse, LruFlush, Pin, PmdCopy, PmdReuse, SmallReuse, Since, at};
+            use super::{
+                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, HugeZeroWrite, LargeReuse, LruFlush, MadvFree, MigrateQueue, Pin,
+                PmdCopy, PmdReuse, Release, SharedTest, Since, SmallReuse, at,
+            };
             $(
                 #[allow(non_upper_case_globals)]
                 pub(super) static $name: &[Since<$type>] = &[$(Since { release: $release, value: $value, source: $source }),+];
@@ -276,6 +322,12 @@ policies! {
         (FIRST, false, "do_huge_zero_wp_pmd(), mm/huge_memory.c (v6.13, v6.17)"),
         (at(6, 18), true, "do_huge_zero_wp_pmd(), mm/huge_memory.c (v6.19)"),
     ],
+    /// The events thp_split_page and thp_deferred_split_page count folios of any size; else PMD-sized ones.
+    events_count_any_size: bool = [
+        (FIRST, false, "there is one size only (v4.9)"),
+        (at(6, 8), true, "split_huge_page_to_list(), deferred_split_folio(), mm/huge_memory.c (v6.8, v6.9)"),
+        (at(6, 10), false, "split_huge_page_to_list_to_order(), mm/huge_memory.c (v6.11)"),
+    ],
     /// What debugfs split_huge_pages does.
     debugfs_split: DebugfsSplit = [
         (FIRST, DebugfsSplit::Absent, "no such file (v4.4)"),
@@ -307,6 +359,28 @@ policies! {
         (FIRST, false, "move_page_tables(), mm/mremap.c (v2.6.39)"),
         (at(3, 2), true, "move_huge_pmd(), mm/huge_memory.c (v4.4; start unverified)"),
     ],
+    /// move_pages splits a THP before it looks at it.
+    move_pages_splits: bool = [
+        (FIRST, true, "do_move_page_to_node_array(), FOLL_SPLIT, mm/migrate.c (v2.6.39, v4.8)"),
+        (at(4, 14), false, "add_page_for_migration(), mm/migrate.c (v5.10; start unverified)"),
+    ],
+    /// How move_pages finds out that others map a page too.
+    migrate_shared_test: SharedTest = [
+        (FIRST, SharedTest::PageMapcount, "add_page_for_migration(), mm/migrate.c (v5.10, v6.8)"),
+        (at(6, 9), SharedTest::MaybeShared, "add_folio_for_migration(), mm/migrate.c (v6.9, v7.3)"),
+    ],
+    /// Migration splits folios that are partially mapped instead of moving them.
+    migrate_splits_partial: bool = [
+        (FIRST, false, "migrate_pages_batch(), mm/migrate.c (v6.9)"),
+        (at(6, 10), true, "migrate_pages_batch(), mm/migrate.c (v6.11)"),
+    ],
+    /// What becomes of a migrated folio's place on the deferred split queue.
+    migrate_queue: MigrateQueue = [
+        (FIRST, MigrateQueue::Forget, "__folio_migrate_mapping(), mm/migrate.c (v5.10, v6.11)"),
+        (Release::new(6, 12, 107), MigrateQueue::AsUnmapped, "__folio_migrate_mapping(), mm/migrate.c (v6.12.107; a backport, start unverified)"),
+        (at(6, 13), MigrateQueue::Forget, "__folio_migrate_mapping(), mm/migrate.c (v6.13, v6.17)"),
+        (at(7, 0), MigrateQueue::AsUnmapped, "migrate_folio_move(), mm/migrate.c (v7.2)"),
+    ],
     /// MADV_DONTNEED frees page tables that it empties.
     dontneed_frees_tables: bool = [
         (FIRST, false, "zap_pte_range(), mm/memory.c (v6.13)"),
@@ -316,6 +390,44 @@ policies! {
     mthp: bool = [
         (FIRST, false, "no such sizes"),
         (at(6, 8), true, "alloc_anon_folio(), mm/memory.c (v6.8)"),
+    ],
+    /// MADV_COLLAPSE exists.
+    madv_collapse: bool = [
+        (FIRST, false, "madvise_behavior_valid(), mm/madvise.c (v5.19)"),
+        (at(6, 1), true, "madvise_collapse(), mm/khugepaged.c (v6.1)"),
+    ],
+    /// Which PTEs have to be writable before a range is collapsed.
+    collapse_writable: CollapseWritable = [
+        (FIRST, CollapseWritable::All, "__collapse_huge_page_isolate(), mm/huge_memory.c (v2.6.39)"),
+        (at(4, 1), CollapseWritable::One, "khugepaged_scan_pmd() (v4.4; start unverified)"),
+        (at(6, 18), CollapseWritable::None, "hpage_collapse_scan_pmd(), mm/khugepaged.c (v6.18)"),
+    ],
+    /// Pages that other processes map too may be collapsed.
+    collapse_takes_shared: bool = [
+        (FIRST, false, "khugepaged_scan_pmd() (v2.6.39, v4.8)"),
+        (at(5, 8), true, "is_refcount_suitable(), mm/khugepaged.c (v5.10)"),
+    ],
+    /// PTE-mapped pages of large folios may be collapsed.
+    collapse_takes_large: bool = [
+        (FIRST, false, "khugepaged_scan_pmd() (v2.6.39, v4.8)"),
+        (at(5, 8), true, "khugepaged_scan_pmd(), mm/khugepaged.c (v5.10)"),
+    ],
+    /// Whether a page is shared is asked of its folio; before, of its own map count.
+    collapse_asks_folio: bool = [
+        (FIRST, false, "page_mapcount(), khugepaged_scan_pmd() (v5.10, v6.8)"),
+        (at(6, 10), true, "folio_likely_mapped_shared(), hpage_collapse_scan_pmd() (v6.12)"),
+    ],
+    /// khugepaged makes folios smaller than a PMD too, where their sizes are enabled.
+    khugepaged_mthp: bool = [
+        (FIRST, false, "collapse_huge_page(), mm/khugepaged.c (v7.1)"),
+        (at(7, 2), true, "collapse_huge_page(), mm/khugepaged.c (v7.2)"),
+    ],
+    /// What MADV_FREE does without swap.
+    madv_free: MadvFree = [
+        (FIRST, MadvFree::Absent, "madvise_behavior_valid(), mm/madvise.c (v4.4)"),
+        (at(4, 5), MadvFree::DontNeed, "madvise_vma(), mm/madvise.c (v4.5, v4.8)"),
+        (at(4, 12), MadvFree::LazyByPage, "madvise_free_huge_pmd(), madvise_free_pte_range() (v5.10; start unverified)"),
+        (at(6, 10), MadvFree::LazyByFolio, "madvise_free_pte_range(), mm/madvise.c (v6.11)"),
     ],
     /// MADV_POPULATE_READ and MADV_POPULATE_WRITE exist.
     madv_populate: bool = [

@@ -74,7 +74,7 @@ pub fn smaps(m: &Machine, mm: &Mm, vma: &Vma) -> Smaps {
 fn account_table(m: &Machine, mm: &Mm, smaps: &mut Smaps, start: u64, end: u64) {
     let mut at = start;
     while at < end {
-        let (entry, len): (Entry, u64) = mm.table.run(at, end - at, Alike::IgnoringWrite);
+        let (entry, len): (Entry, u64) = m.batch(&mm.table, at, end - at, Alike::IgnoringWrite);
         if !entry.is_present() || entry.is_zero() {
             at += len;
             continue;

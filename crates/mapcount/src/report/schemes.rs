@@ -103,8 +103,13 @@ fn sentence(text: &str) -> String {
 }
 
 fn structure(capabilities: Capabilities) -> Vec<&'static str> {
-    let Capabilities { pmd_split_splits_folio, needs_vma_pages, page_mapcounts, reference_per_vma } =
-        capabilities;
+    let Capabilities {
+        pmd_split_splits_folio,
+        needs_vma_pages,
+        page_mapcounts,
+        reference_per_vma,
+        bias_is_not_restored,
+    } = capabilities;
     let pick = |yes: bool, texts: [&'static str; 2]| texts[usize::from(!yes)];
     let mut texts = vec![
         pick(
@@ -125,6 +130,11 @@ fn structure(capabilities: Capabilities) -> Vec<&'static str> {
     ];
     if needs_vma_pages {
         texts.push("it has to be told how many pages of the folio a VMA maps before and after a change");
+    }
+    if bias_is_not_restored {
+        texts.push(
+            "migration does not set the bias again: what PMDs and PTEs map is then counted twice as mapped",
+        );
     }
     texts
 }

@@ -22,12 +22,16 @@ pub struct Config {
     pub pmd_order: u8,
     /// Frames of memory.
     pub frames: u32,
+    /// NUMA nodes.
+    pub nodes: u32,
     /// `enabled` of transparent huge pages.
     pub thp: ThpMode,
     /// `enabled` of each size.
     pub sizes: [ThpMode; 10],
     /// khugepaged's `max_ptes_none`: a THP with more zero-filled pages than this is underused.
     pub max_ptes_none: u32,
+    /// khugepaged's `max_ptes_shared`: it collapses no range with more shared pages than this.
+    pub max_ptes_shared: u32,
     /// The shrinker splits underused THPs (`shrink_underused`, 6.12 on).
     pub shrink_underused: bool,
 }
@@ -43,9 +47,11 @@ impl Config {
         Config {
             pmd_order,
             frames: DEFAULT_FRAMES,
+            nodes: 1,
             thp: ThpMode::Madvise,
             sizes,
             max_ptes_none: (1 << pmd_order) - 1,
+            max_ptes_shared: (1 << pmd_order) / 2,
             shrink_underused: true,
         }
     }

@@ -1,12 +1,12 @@
 //! Physical memory: which frames form which folio, what they hold, which are free.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 
+use super::free_blocks::FreeBlocks;
 use crate::units::{Folio, Kind, Order, PageRange, Pfn};
 
-/// The greatest order of a block of free memory; no folio is larger.
-const MAX_ORDER: usize = 9;
+/// Orders that blocks of free memory can have.
+const ORDERS: usize = 10;
 
 /// A reverse mapping's root: all address spaces that inherited an anonymous mapping by fork share it
 /// (anon_vma and its chain in the kernel).
@@ -26,30 +26,53 @@ pub struct Mapping {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Frame {
     order: u8,
-    kind: Kind,
-    used: bool,
+    /// `None` if it is free.
+    kind: Option<Kind>,
     /// Holds something else than zeroes.
     written: bool,
+    /// The index in two parts: 40 bits are enough for 4 PiB, and keep a frame small.
+    index_high: u8,
+    index_low: u32,
     root: AnonRoot,
-    index: u64,
+    /// The NUMA node that it is on.
+    node: u16,
 }
 
 const FREE: Frame =
-    Frame { order: 0, kind: Kind::Anon, used: false, written: false, root: AnonRoot(0), index: 0 };
+    Frame { order: 0, kind: None, written: false, index_high: 0, index_low: 0, root: AnonRoot(0), node: 0 };
+
+impl Frame {
+    const fn index(&self) -> u64 {
+        (self.index_high as u64) << 32 | self.index_low as u64
+    }
+
+    fn set_index(&mut self, index: u64) {
+        debug_assert!(index >> 40 == 0, "an offset of {index} pages");
+        (self.index_high, self.index_low) = ((index >> 32) as u8, index as u32);
+    }
+}
 
 /// All frames.
 #[derive(Clone, Debug)]
 pub struct Frames {
     frames: RefCell<Vec<Frame>>,
-    free: RefCell<[BTreeSet<u32>; MAX_ORDER + 1]>,
+    free: RefCell<[FreeBlocks; ORDERS]>,
     used: Cell<u32>,
     limit: u32,
+    /// The order of the largest blocks.
+    largest: u8,
 }
 
 impl Frames {
-    /// Memory of `limit` frames.
-    pub fn new(limit: u32) -> Frames {
-        Frames { frames: RefCell::default(), free: RefCell::default(), used: Cell::new(0), limit }
+    /// Memory of `limit` frames, taken in blocks of the order `largest`; no folio is larger.
+    pub fn new(limit: u32, largest: Order) -> Frames {
+        Frames {
+            frames: RefCell::default(),
+            free: RefCell::default(),
+            used: Cell::new(0),
+            limit,
+            largest: largest.0,
+        }
     }
 
     /// Frames that were ever used; the counters need room for these.
@@ -71,14 +94,8 @@ impl Frames {
     pub fn alloc(&self, order: Order, kind: Kind, mapping: Option<Mapping>) -> Option<Folio> {
         let first = self.take_free(order)?;
         let mapping = mapping.unwrap_or(Mapping { root: AnonRoot(0), index: 0 });
-        let frame = Frame {
-            order: order.0,
-            kind,
-            used: true,
-            written: false,
-            root: mapping.root,
-            index: mapping.index,
-        };
+        let mut frame = Frame { order: order.0, kind: Some(kind), root: mapping.root, ..FREE };
+        frame.set_index(mapping.index);
         let folio = Folio { head: Pfn(first), order, kind };
         self.frames.borrow_mut()[folio.range().indexes()].fill(frame);
         self.used.set(self.used.get() + order.pages());
@@ -87,23 +104,23 @@ impl Frames {
 
     fn take_free(&self, order: Order) -> Option<u32> {
         let mut free = self.free.borrow_mut();
-        let wanted = usize::from(order.0);
-        let mut found = (wanted..=MAX_ORDER).find_map(|o| free[o].pop_first().map(|first| (o, first)));
+        let mut found =
+            (order.0..=self.largest).find_map(|o| free[usize::from(o)].pop_first().map(|block| (o, block)));
         if found.is_none() {
             let mut frames = self.frames.borrow_mut();
-            let block = 1u32 << MAX_ORDER;
-            if frames.len() as u32 + block <= self.limit {
-                let first = frames.len() as u32;
-                frames.resize((first + block) as usize, FREE);
-                found = Some((MAX_ORDER, first));
+            let (first, pages) = (frames.len() as u32, 1 << self.largest);
+            if order.0 <= self.largest && first + pages <= self.limit {
+                frames.resize((first + pages) as usize, FREE);
+                found = Some((self.largest, first >> self.largest));
             }
         }
-        let (mut have, first) = found?;
-        while have > wanted {
+        let (mut have, mut block) = found?;
+        while have > order.0 {
             have -= 1;
-            free[have].insert(first + (1 << have));
+            block *= 2;
+            free[usize::from(have)].insert(block + 1);
         }
-        Some(first)
+        Some(block << order.0)
     }
 
     /// Gives a folio's frames back and joins them with free neighbours.
@@ -111,12 +128,12 @@ impl Frames {
         self.frames.borrow_mut()[folio.range().indexes()].fill(FREE);
         self.used.set(self.used.get() - folio.pages());
         let mut free = self.free.borrow_mut();
-        let (mut first, mut order) = (folio.head.0, usize::from(folio.order.0));
-        while order < MAX_ORDER && free[order].remove(&(first ^ (1 << order))) {
-            first &= !(1 << order);
+        let (mut block, mut order) = (folio.head.0 >> folio.order.0, folio.order.0);
+        while order < self.largest && free[usize::from(order)].remove(block ^ 1) {
+            block /= 2;
             order += 1;
         }
-        free[order].insert(first);
+        free[usize::from(order)].insert(block);
     }
 
     /// The folio that a frame belongs to; `None` for a free frame.
@@ -124,24 +141,36 @@ impl Frames {
     pub fn folio(&self, page: Pfn) -> Option<Folio> {
         let frame = self.frames.borrow().get(page.index()).copied()?;
         let head = Pfn(page.0 & !((1 << frame.order) - 1));
-        frame.used.then_some(Folio { head, order: Order(frame.order), kind: frame.kind })
+        frame.kind.map(|kind| Folio { head, order: Order(frame.order), kind })
     }
 
     /// Where a folio belongs.
     pub fn mapping(&self, folio: Folio) -> Mapping {
         let frame = self.frames.borrow()[folio.head.index()];
-        Mapping { root: frame.root, index: frame.index }
+        Mapping { root: frame.root, index: frame.index() }
     }
 
     /// Cuts a folio into `pieces`, which must cover it; each belongs to its part of the mapping.
     pub fn split(&self, folio: Folio, pieces: &[Folio]) {
         let mut frames = self.frames.borrow_mut();
-        let index = frames[folio.head.index()].index;
+        let index = frames[folio.head.index()].index();
         for piece in pieces {
             for frame in &mut frames[piece.range().indexes()] {
                 frame.order = piece.order.0;
-                frame.index = index + u64::from(piece.head.0 - folio.head.0);
+                frame.set_index(index + u64::from(piece.head.0 - folio.head.0));
             }
+        }
+    }
+
+    /// The NUMA node that a folio is on.
+    pub fn node(&self, folio: Folio) -> u16 {
+        self.frames.borrow()[folio.head.index()].node
+    }
+
+    /// Says on which NUMA node a fresh folio is. Frames are not bound to nodes here: any frame can be on any.
+    pub fn set_node(&self, folio: Folio, node: u16) {
+        for frame in &mut self.frames.borrow_mut()[folio.range().indexes()] {
+            frame.node = node;
         }
     }
 
@@ -196,7 +225,8 @@ impl Frames {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.frames.borrow().capacity() * size_of::<Frame>()
+        let free: usize = self.free.borrow().iter().map(FreeBlocks::bytes).sum();
+        self.frames.borrow().capacity() * size_of::<Frame>() + free
     }
 }
 
@@ -207,7 +237,7 @@ mod tests {
 
     #[test]
     fn freed_neighbours_join_again() {
-        let frames = Frames::new(512);
+        let frames = Frames::new(512, Order(9));
         let small: Vec<_> =
             (0..512).map(|_| frames.alloc(Order::ZERO, Kind::Anon, None).expect("room")).collect();
         assert!(frames.alloc(Order::ZERO, Kind::Anon, None).is_none(), "memory is full");
@@ -221,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_block_is_cut_to_what_is_needed() {
-        let frames = Frames::new(1024);
+        let frames = Frames::new(1024, Order(9));
         let first = frames.alloc(Order(2), Kind::Anon, None).expect("room");
         let second = frames.alloc(Order(4), Kind::Anon, None).expect("room");
         assert_eq!((first.head, second.head), (Pfn(0), Pfn(16)));

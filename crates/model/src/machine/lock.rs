@@ -2,7 +2,6 @@
 //! lock already; a checker of races may let another operation run where one is taken.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 
 use crate::machine::frames::AnonRoot;
 use crate::units::{MmId, Pfn};
@@ -25,7 +24,8 @@ pub enum Lock {
 /// The locks that are held.
 #[derive(Clone, Debug, Default)]
 pub struct Locks {
-    held: RefCell<BTreeSet<Lock>>,
+    /// Few at a time, the one taken last behind.
+    held: RefCell<Vec<Lock>>,
     checked: bool,
 }
 
@@ -42,7 +42,9 @@ impl Locks {
     #[inline]
     pub fn take(&self, lock: Lock) -> Guard<'_> {
         if self.checked {
-            assert!(self.held.borrow_mut().insert(lock), "{lock:?} is taken twice");
+            let mut held = self.held.borrow_mut();
+            assert!(!held.contains(&lock), "{lock:?} is taken twice");
+            held.push(lock);
             return Guard { locks: Some((self, lock)) };
         }
         Guard { locks: None }
@@ -58,7 +60,9 @@ pub struct Guard<'a> {
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if let Some((locks, lock)) = self.locks {
-            locks.held.borrow_mut().remove(&lock);
+            let mut held = locks.held.borrow_mut();
+            let index = held.iter().rposition(|other| *other == lock).expect("held until now");
+            held.swap_remove(index);
         }
     }
 }

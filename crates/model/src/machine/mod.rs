@@ -6,6 +6,7 @@
 pub mod config;
 mod deferred;
 pub mod frames;
+mod free_blocks;
 pub mod holders;
 pub mod lock;
 pub mod page_table;
@@ -30,7 +31,7 @@ use deferred::DeferredQueue;
 use frames::{AnonRoot, Frames, Mapping};
 use holders::Holders;
 use lock::{Guard, Lock, Locks};
-use page_table::{Alike, PageTable};
+use page_table::{Alike, Entry, PageTable};
 use vma::{Vma, Vmas};
 
 /// An address space.
@@ -57,6 +58,14 @@ pub struct BadFree {
     pub page: Pfn,
     /// Its raw value.
     pub value: i32,
+}
+
+/// Something that this kernel is known to get wrong, and did.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Quirk {
+    /// Migration put PTEs back beside a PMD without the bias of `double-map`: NR_ANON_MAPPED counts the pages
+    /// twice (4.14 to 6.1).
+    LostBias,
 }
 
 /// A machine that runs one kernel.
@@ -87,6 +96,7 @@ pub struct Machine {
     events: RefCell<Vec<Event>>,
     refusals: RefCell<Vec<Refusal>>,
     bad_frees: RefCell<Vec<BadFree>>,
+    quirks: RefCell<Vec<Quirk>>,
 }
 
 /// How a machine keeps its counters, and whether it checks itself.
@@ -111,7 +121,7 @@ impl Machine {
         Machine {
             scheme: profile.scheme,
             policy: profile.policy,
-            frames: Frames::new(config.frames),
+            frames: Frames::new(config.frames, config.pmd()),
             config: RefCell::new(config),
             stats: Stats::default(),
             holders: Holders::default(),
@@ -130,6 +140,7 @@ impl Machine {
             events: RefCell::default(),
             refusals: RefCell::default(),
             bad_frees: RefCell::default(),
+            quirks: RefCell::default(),
         }
     }
 
@@ -403,7 +414,7 @@ impl Machine {
             let entry = mm.table.read(at);
             let len = match mm.table.pmd(at) {
                 page_table::Pmd::Leaf(_) => (end - at).min(mm.table.pmd_end(at) - at),
-                _ => mm.table.run(at, end - at, Alike::IgnoringWrite).1,
+                _ => self.batch(&mm.table, at, end - at, Alike::IgnoringWrite).1,
             };
             if entry.is_present() && !entry.is_zero() && folio.range().contains(entry.page()) {
                 // A run of consecutive frames may leave the folio.
@@ -422,6 +433,20 @@ impl Machine {
         let last = (mapping.index + u64::from(folio.pages())).min(vma.offset + (vma.end - vma.start));
         (mapping.root == vma.root && first < last)
             .then(|| (vma.start + (first - vma.offset), vma.start + (last - vma.offset)))
+    }
+
+    /// As [`PageTable::run`], and the run ends where the folio ends that it maps or stands for
+    /// (`folio_pte_batch()`, mm/internal.h, v6.8). Behind the end nothing is read: a folio of one page costs one entry.
+    #[inline]
+    pub fn batch(&self, table: &PageTable, at: u64, max: u64, alike: Alike) -> (Entry, u64) {
+        let entry = table.read(at);
+        let of_folio = (entry.is_present() && !entry.is_zero()) || entry.is_migration();
+        if !of_folio {
+            return table.run(at, max, alike);
+        }
+        let folio = self.folio(entry.page());
+        let inside = folio.head.0 + folio.pages() - entry.page().0;
+        table.run(at, max.min(u64::from(inside)), alike)
     }
 
     // The LRU batch.
@@ -504,7 +529,7 @@ impl Machine {
             partially_mapped && !self.deferred.contains(folio.head)
         };
         if news {
-            self.stats.add(Stat::DeferredSplits, 1);
+            self.count_event(Stat::DeferredSplits, folio);
         }
         self.deferred.push(folio.head);
         self.counters.set(Field::Deferred, folio.head, 1);
@@ -514,6 +539,13 @@ impl Machine {
     pub fn queue_candidate(&self, folio: Folio) {
         if self.policy.deferred_queue == DeferredPolicy::Flagged && self.config.borrow().shrink_underused {
             self.queue(folio, false);
+        }
+    }
+
+    /// Counts an event about a folio, if this kernel counts folios of its size.
+    pub fn count_event(&self, event: Stat, folio: Folio) {
+        if folio.order == self.pmd_order() || self.policy.events_count_any_size {
+            self.stats.add(event, 1);
         }
     }
 
@@ -578,6 +610,23 @@ impl Machine {
         self.refusals.take()
     }
 
+    /// Notes that a known mistake of this kernel happened.
+    pub fn note(&self, quirk: Quirk) {
+        if !self.quirks.borrow().contains(&quirk) {
+            self.quirks.borrow_mut().push(quirk);
+        }
+    }
+
+    /// Whether a known mistake of this kernel happened.
+    pub fn has_quirk(&self, quirk: Quirk) -> bool {
+        self.quirks.borrow().contains(&quirk)
+    }
+
+    /// Whether a flag of a large folio is set.
+    pub fn has_flag(&self, field: Field, folio: Folio) -> bool {
+        folio.is_large() && self.counters.read(field, folio.head) != 0
+    }
+
     /// The raw counters of the folios within `pages`.
     pub fn image(&self, pages: PageRange) -> Vec<FolioImage> {
         let mut images: Vec<FolioImage> = Vec::new();
@@ -588,7 +637,8 @@ impl Machine {
                 continue;
             };
             let image = self.folio_image(folio);
-            let same = images.last_mut().filter(|last| last.is_alike(&image));
+            let adjoins = |last: &FolioImage| last.folio.head.0 + last.count * folio.pages() == folio.head.0;
+            let same = images.last_mut().filter(|last| last.is_alike(&image) && adjoins(last));
             match same {
                 Some(last) => last.count += 1,
                 None => images.push(image),
@@ -669,6 +719,7 @@ impl Clone for Machine {
             events: self.events.clone(),
             refusals: self.refusals.clone(),
             bad_frees: self.bad_frees.clone(),
+            quirks: self.quirks.clone(),
         }
     }
 }

@@ -136,7 +136,7 @@ enum Slot {
 }
 
 /// PMDs that stand together; an address space has few, so that walking it is walking arrays.
-const FANOUT: u64 = 64;
+const FANOUT: u64 = 16;
 
 /// The page tables of one address space. Addresses are in pages.
 #[derive(Clone)]

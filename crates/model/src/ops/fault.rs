@@ -69,7 +69,7 @@ fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: A
             Ok(at)
         }
         Pmd::Table => {
-            let (entry, len) = mm.table.run(at, stop - at, Alike::Exactly);
+            let entry = mm.table.read(at);
             if entry.is_none() {
                 let _guard = m.lock(Lock::PageTable(mm.id, mm.table.pmd_start(at)));
                 fault_pte(m, mm, vma, at, access)?;
@@ -80,8 +80,9 @@ fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: A
                 cow::write_pte(m, mm, vma, at)?;
                 return Ok(at);
             }
-            wrote(m, mm, (at, at + len), access);
-            Ok(at + len)
+            let next = at + mm.table.run(at, stop - at, Alike::Exactly).1;
+            wrote(m, mm, (at, next), access);
+            Ok(next)
         }
     }
 }

@@ -78,7 +78,7 @@ fn copy_pmd(m: &Machine, parent: &Mm, child: &Mm, own: &Vma, at: u64, entry: Ent
 fn copy_ptes(m: &Machine, parent: &Mm, child: &Mm, own: &Vma, (start, end): (u64, u64)) -> Result<(), Errno> {
     let mut at = start;
     while at < end {
-        let (entry, len) = parent.table.run(at, end - at, Alike::IgnoringWrite);
+        let (entry, len) = m.batch(&parent.table, at, end - at, Alike::IgnoringWrite);
         if entry.is_zero() {
             child.table.set_run(at, len, entry);
         }

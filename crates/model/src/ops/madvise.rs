@@ -1,11 +1,15 @@
 //! madvise.
 
 use super::fault::{Access, touch};
-use super::{Outcome, vma, zap};
+use super::{Outcome, split, vma, zap};
 use crate::event::Errno;
 use crate::machine::lock::Lock;
+use crate::machine::page_table::{Alike, Pmd};
 use crate::machine::vma::ThpAdvice;
 use crate::machine::{Machine, Mm};
+use crate::policy::MadvFree;
+use crate::query::{Query, Tally};
+use crate::units::Folio;
 
 /// MADV_DONTNEED: unmaps the pages, the area stays (`madvise_dontneed_single_vma()`, mm/madvise.c).
 ///
@@ -40,6 +44,67 @@ fn free_emptied_tables(mm: &Mm, start: u64, end: u64) {
         }
         at = behind;
     }
+}
+
+/// MADV_FREE: the kernel may take the pages when memory is short, which does not happen here. What it does at
+/// once: folios that the range covers in part are split, unless others map them too.
+///
+/// # Errors
+/// EINVAL before 4.5; ENOMEM if some of the range is not mapped, the rest is done.
+pub fn free(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
+    match m.policy.madv_free {
+        MadvFree::Absent => return Err(Errno::Einval),
+        MadvFree::DontNeed => return dontneed(m, mm, (start, pages)),
+        MadvFree::LazyByPage | MadvFree::LazyByFolio => {}
+    }
+    let end = start + pages;
+    let covered = mm.vmas.borrow().covers(start, end);
+    let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
+    for area in &areas {
+        let stop = end.min(area.end);
+        let mut at = start.max(area.start);
+        while let Some(found) = mm.table.next_pmd(at, stop) {
+            let next = stop.min(mm.table.pmd_end(found));
+            free_in_pmd(m, mm, (found, next));
+            at = next;
+        }
+    }
+    if covered { Ok(()) } else { Err(Errno::Enomem) }
+}
+
+/// Splits the folios that `start..end`, within one PMD, covers in part.
+fn free_in_pmd(m: &Machine, mm: &Mm, (start, end): (u64, u64)) {
+    if let Pmd::Leaf(entry) = mm.table.pmd(start) {
+        if end - start < mm.table.pmd_pages() && !entry.is_zero() {
+            split_unless_shared(m, m.folio(entry.page()));
+        }
+        return;
+    }
+    let mut at = start;
+    while at < end {
+        let (entry, len) = m.batch(&mm.table, at, end - at, Alike::IgnoringWrite);
+        if !entry.is_present() || entry.is_zero() {
+            at += len;
+            continue;
+        }
+        let folio = m.folio(entry.page());
+        let inside = u64::from(folio.head.0 + folio.pages() - entry.page().0).min(len);
+        let whole = m.policy.madv_free == MadvFree::LazyByFolio && inside == u64::from(folio.pages());
+        if folio.is_large()
+            && !whole
+            && !split_unless_shared(m, folio)
+            && m.policy.madv_free == MadvFree::LazyByPage
+        {
+            // These kernels give up on the page table at the first folio that they cannot split.
+            return;
+        }
+        at += inside;
+    }
+}
+
+fn split_unless_shared(m: &Machine, folio: Folio) -> bool {
+    let shared = m.ask(Query::MaybeShared, folio.head, &mut Tally::off()).value() != Some(0);
+    !shared && split::split_held(m, folio, split::Request::PAGES)
 }
 
 /// MADV_HUGEPAGE and MADV_NOHUGEPAGE.

@@ -1,12 +1,15 @@
 //! What mm does: a file for each thing, written once for all kernels over the waist of `crate::rmap`.
 //! An operation may ask the policy or a scheme's capabilities, never which scheme it is.
 
+pub mod collapse;
 pub mod cow;
 pub mod exit;
 pub mod fault;
 pub mod fork;
 pub mod hold;
 pub mod madvise;
+pub mod migrate;
+mod migration_entry;
 pub mod mlock;
 pub mod mmap;
 pub mod mprotect;

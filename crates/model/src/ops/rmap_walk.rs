@@ -47,7 +47,7 @@ pub fn count_entries(m: &Machine, folio: Folio) -> i64 {
                 at = mm.table.pmd_end(at);
                 continue;
             }
-            let len = mm.table.run(at, place.end - at, Alike::IgnoringWrite).1.max(1);
+            let len = m.batch(&mm.table, at, place.end - at, Alike::IgnoringWrite).1.max(1);
             if maps {
                 let inside = u64::from(folio.head.0 + folio.pages() - entry.page().0);
                 entries += len.min(inside) as i64;

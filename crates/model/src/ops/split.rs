@@ -4,16 +4,15 @@
 //! Sources: `split_huge_page_to_list()` (mm/huge_memory.c, v4.5, v4.8, v6.8), `split_huge_page_to_list_to_order()`
 //! (v6.11), `__folio_split()` (v6.17, v7.3); `remove_migration_pte()` (mm/migrate.c).
 
-use super::rmap_walk::{self, Place};
-use super::split_pmd;
+use super::migration_entry::{self, Pmds, Unmap};
+use super::rmap_walk;
 use crate::event::{Errno, Phase, Refusal, Why};
 use crate::field::Field;
 use crate::machine::Machine;
 use crate::machine::lock::Lock;
-use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::policy::DebugfsSplit;
 use crate::stats::Stat;
-use crate::units::{Folio, Kind, Order, PageRange, Pfn};
+use crate::units::{Folio, Kind, Order, Pfn};
 
 /// How a folio is to be split.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +42,7 @@ pub fn debugfs(m: &Machine, mm: &crate::machine::Mm, range: (u64, u64), request:
             let large = |folio: &Folio| folio.is_large() && folio.kind != Kind::Zero;
             let folios: Vec<Folio> = m.frames.folios().filter(large).collect();
             for folio in folios {
-                split_held(m, folio, Request::PAGES);
+                split_held(m, folio, Request { list: request.list, ..Request::PAGES });
             }
         }
         DebugfsSplit::Range => {
@@ -63,7 +62,7 @@ pub fn debugfs(m: &Machine, mm: &crate::machine::Mm, range: (u64, u64), request:
 }
 
 /// Splits a folio with a reference of the caller's own.
-fn split_held(m: &Machine, folio: Folio, request: Request) -> bool {
+pub(super) fn split_held(m: &Machine, folio: Folio, request: Request) -> bool {
     m.get_refs(folio, 1);
     m.phase(Phase::CallerHolds, None, folio.range());
     let outcome = split(m, folio, request);
@@ -94,8 +93,9 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
         return Err(Why::Held { refcount: references, expected });
     }
     let places = rmap_walk::places(m, folio);
+    let how = Unmap { pmds: Pmds::Split, page_by_page: true };
     for place in &places {
-        unmap(m, folio, place);
+        migration_entry::unmap(m, folio, place, how);
     }
     m.unqueue(folio);
     m.counters().set(Field::Refcount, folio.head, 0);
@@ -106,7 +106,7 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
     for piece in &pieces {
         m.scheme.prep_folio(m.counters(), *piece);
     }
-    m.stats.add(Stat::FolioSplits, 1);
+    m.count_event(Stat::FolioSplits, folio);
     m.phase(Phase::Unfrozen, None, folio.range());
     if request.list {
         for piece in &pieces[1..] {
@@ -116,7 +116,7 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
         m.phase(Phase::Listed, None, folio.range());
     }
     for place in &places {
-        remap(m, folio, place);
+        migration_entry::remap(m, folio, place, folio.head, m.policy.split_drops_zero_pages);
     }
     for piece in &pieces[1..] {
         m.put_refs(*piece, 1);
@@ -161,105 +161,4 @@ fn pieces(m: &Machine, folio: Folio, request: Request) -> Vec<Folio> {
     before.push(rest);
     before.append(&mut behind);
     before
-}
-
-/// Turns every entry of one area into a migration entry, which counts nowhere but remembers whether the
-/// page was exclusive.
-fn unmap(m: &Machine, folio: Folio, place: &Place) {
-    let (mm, vma) = (&place.mm, &place.vma);
-    let mut at = place.start;
-    let mut removed = false;
-    while at < place.end {
-        if let Pmd::Leaf(entry) = mm.table.pmd(at) {
-            let end = mm.table.pmd_end(at);
-            if entry.page() == folio.head && !entry.is_zero() {
-                removed = true;
-                if m.policy.split_unmaps_by_pte {
-                    split_pmd::split_pmd(m, mm, vma, at);
-                    continue;
-                }
-                unmap_pmd(m, folio, place, at, entry);
-            }
-            at = end;
-            continue;
-        }
-        let (entry, len) = mm.table.run(at, place.end - at, Alike::Exactly);
-        let len = len.max(1);
-        if !entry.is_present() || entry.is_zero() || !folio.range().contains(entry.page()) {
-            at += len;
-            continue;
-        }
-        removed = true;
-        let inside = folio.head.0 + folio.pages() - entry.page().0;
-        let exclusive = m.counters().read(Field::AnonExclusive, entry.page()) != 0 && m.policy.anon_exclusive;
-        let alike = alike_exclusive(m, PageRange::new(entry.page(), (len as u32).min(inside)), exclusive);
-        let pages = PageRange::new(entry.page(), alike);
-        let by = m.removing(mm, vma, folio, pages.len);
-        m.rmap().set_exclusive(pages, false);
-        mm.table.set_run(at, u64::from(pages.len), entry.to_migration(exclusive));
-        m.rmap().folio_remove_rmap_ptes(folio, pages, &by);
-        m.put_refs(folio, m.scheme.references_of_removed(pages.len, &by));
-        at += u64::from(pages.len);
-    }
-    if removed {
-        m.phase(Phase::Unmapped, Some(mm.id), folio.range());
-    }
-}
-
-/// How many of these pages, from the first on, are marked as it is.
-fn alike_exclusive(m: &Machine, pages: PageRange, exclusive: bool) -> u32 {
-    if !m.policy.anon_exclusive {
-        return pages.len;
-    }
-    let same = |page: &Pfn| (m.counters().read(Field::AnonExclusive, *page) != 0) == exclusive;
-    pages.iter().take_while(same).count() as u32
-}
-
-/// From 6.2 on a PMD is taken away in one go: each page gets a migration entry, the whole leaves the counters.
-fn unmap_pmd(m: &Machine, folio: Folio, place: &Place, at: u64, entry: Entry) {
-    let (mm, vma) = (&place.mm, &place.vma);
-    let exclusive = m.rmap().exclusive(PageRange::one(folio.head)) > 0;
-    let by = m.removing(mm, vma, folio, folio.pages());
-    m.stats.add(Stat::PmdSplits, 1);
-    m.rmap().set_exclusive(PageRange::one(folio.head), false);
-    mm.table.replace_pmd_by_table(mm.table.pmd_start(at), entry.to_migration(exclusive));
-    m.rmap().folio_remove_rmap_pmd(folio, &by);
-    m.put_refs(folio, m.scheme.references_of_removed(1, &by));
-}
-
-/// Maps the pieces again where migration entries of one area stand for them. A piece of one page that
-/// holds only zeroes is replaced by the zero page (6.12 on), unless the area is locked.
-fn remap(m: &Machine, folio: Folio, place: &Place) {
-    let (mm, vma) = (&place.mm, &place.vma);
-    let mut at = place.start;
-    let mut restored = false;
-    while at < place.end {
-        let (entry, len) = mm.table.run(at, place.end - at, Alike::Exactly);
-        let len = len.max(1);
-        if !entry.is_migration() || !folio.range().contains(entry.page()) {
-            at += len;
-            continue;
-        }
-        restored = true;
-        let piece = m.folio(entry.page());
-        let inside = piece.head.0 + piece.pages() - entry.page().0;
-        let pages = PageRange::new(entry.page(), (len as u32).min(inside));
-        let drops_zeroes = m.policy.split_drops_zero_pages && !piece.is_large() && !vma.locked;
-        if drops_zeroes
-            && m.frames.is_zero_filled(piece.head)
-            && let Some(zero) = m.zero_page()
-        {
-            mm.table.set(at, Entry::zero(zero.head));
-            at += 1;
-            continue;
-        }
-        let by = m.adding(mm, vma, piece, pages.len);
-        m.get_refs(piece, m.scheme.references_of_added(pages.len, &by));
-        m.rmap().folio_add_anon_rmap_ptes(piece, pages, &by, entry.is_exclusive());
-        mm.table.set_run(at, u64::from(pages.len), entry.from_migration());
-        at += u64::from(pages.len);
-    }
-    if restored {
-        m.phase(Phase::Remapped, Some(mm.id), folio.range());
-    }
 }

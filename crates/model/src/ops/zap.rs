@@ -42,7 +42,7 @@ fn zap_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64, entry: Entry) {
 fn zap_ptes(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64)) {
     let mut at = start;
     while at < end {
-        let (entry, len) = mm.table.run(at, end - at, Alike::IgnoringWrite);
+        let (entry, len) = m.batch(&mm.table, at, end - at, Alike::IgnoringWrite);
         if !entry.is_present() || entry.is_zero() {
             if !entry.is_none() {
                 mm.table.set_run(at, len, Entry::NONE);

@@ -31,7 +31,7 @@ static INFO: Info = Info {
         Field::Deferred,
         Field::AnonExclusive,
     ],
-    capabilities: Capabilities::TODAY,
+    capabilities: Capabilities { bias_is_not_restored: true, ..Capabilities::TODAY },
     laws: &[Law::I1, Law::I2, Law::I3, Law::I4, Law::I9, Law::I10, Law::I11],
     breaks: &[],
     cannot: &["tell the folio's mappings without reading every page's counter"],

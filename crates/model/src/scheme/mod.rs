@@ -79,6 +79,8 @@ pub struct Capabilities {
     pub page_mapcounts: bool,
     /// A VMA owns one reference on a large folio, however many entries it has.
     pub reference_per_vma: bool,
+    /// Putting PTEs back beside a PMD leaves out the bias that splitting a PMD would have set.
+    pub bias_is_not_restored: bool,
 }
 
 impl Capabilities {
@@ -88,6 +90,7 @@ impl Capabilities {
         needs_vma_pages: false,
         page_mapcounts: true,
         reference_per_vma: false,
+        bias_is_not_restored: false,
     };
 }
 

@@ -38,6 +38,7 @@ static INFO: Info = Info {
         needs_vma_pages: false,
         page_mapcounts: false,
         reference_per_vma: false,
+        bias_is_not_restored: false,
     },
     laws: &[Law::I1, Law::I2, Law::I6, Law::I7, Law::I8, Law::I10, Law::I11],
     breaks: &[(

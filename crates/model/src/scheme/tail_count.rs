@@ -40,6 +40,7 @@ pub(super) static TAIL_COUNT: AllOrNothing = AllOrNothing {
             needs_vma_pages: false,
             page_mapcounts: false,
             reference_per_vma: false,
+            bias_is_not_restored: false,
         },
         laws: &[Law::I1, Law::HeadMapcount, Law::I9, Law::I10],
         breaks: &[],

@@ -22,6 +22,7 @@ pub(super) static TAIL_PIN: AllOrNothing = AllOrNothing {
             needs_vma_pages: false,
             page_mapcounts: false,
             reference_per_vma: false,
+            bias_is_not_restored: false,
         },
         laws: &[Law::I1, Law::I2, Law::HeadMapcount, Law::I9, Law::I10],
         breaks: &[],

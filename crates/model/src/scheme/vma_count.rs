@@ -23,6 +23,7 @@ const BY_ENTRY_CAPABILITIES: Capabilities = Capabilities {
     needs_vma_pages: true,
     page_mapcounts: false,
     reference_per_vma: false,
+    bias_is_not_restored: false,
 };
 const BY_VMA_CAPABILITIES: Capabilities = Capabilities { reference_per_vma: true, ..BY_ENTRY_CAPABILITIES };
 const BREAKS: &[(Law, &str)] = &[

@@ -41,13 +41,14 @@ struct Looked {
 }
 
 impl Runner<'_> {
-    pub(super) fn expect(&self, expect: &Expect) -> Result<(), Box<Finding>> {
+    pub(super) fn expect(&mut self, expect: &Expect) -> Result<(), Box<Finding>> {
         if let Some(kernels) = &expect.kernels {
             check_names(kernels)?;
             if !applies(kernels, &self.profile) {
                 return Ok(());
             }
         }
+        self.evaluated += 1;
         let looked = self.look(expect)?;
         let holds = match (&looked.found, &expect.value) {
             (Found::Number(found), Value::Int(value)) => expect.op.holds(*found, *value),

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mapcount_model::event::Errno;
 use mapcount_model::machine::config::ThpMode as Mode;
-use mapcount_model::ops::{shrink, split};
+use mapcount_model::ops::{collapse, migrate, shrink, split};
 use mapcount_model::units::Order;
 
 use super::process::Done;
@@ -53,8 +53,8 @@ impl Runner<'_> {
             KernelVerb::File { .. } => return not_modelled("a file"),
             KernelVerb::Truncate { .. } => return not_modelled("`truncate`"),
             KernelVerb::Punch { .. } => return not_modelled("`punch`"),
-            KernelVerb::Migrate { .. } => return not_modelled("`migrate`"),
-            KernelVerb::Khugepaged(_) => return not_modelled("`khugepaged`"),
+            KernelVerb::Migrate { region, node, all } => return self.migrate(region, *node, *all),
+            KernelVerb::Khugepaged(region) => return self.khugepaged(region, span),
             KernelVerb::Ksm(_) => return not_modelled("`ksm`"),
             KernelVerb::Swap(_) => return not_modelled("`swap`"),
             KernelVerb::Hugetlb(_) => return not_modelled("`hugetlb`"),
@@ -67,6 +67,29 @@ impl Runner<'_> {
         let range = self.region(process, region)?;
         let mm = Rc::clone(&self.process(process)?.mm);
         Ok(split::debugfs(&self.machine, &mm, range, request))
+    }
+
+    /// From 7.2 on khugepaged also makes folios smaller than a PMD, where their sizes are enabled.
+    fn khugepaged(&self, region: &Region, span: Span) -> Done {
+        let process = region.process.as_ref().expect("the parser asks for one");
+        let range = self.region(process, region)?;
+        let config = self.machine.config.borrow().clone();
+        let smaller = &config.sizes[..usize::from(config.pmd_order)];
+        let enabled = smaller.iter().any(|mode| *mode != Mode::Never);
+        if enabled && self.machine.policy.khugepaged_mthp {
+            return Err(Finding::not_modelled("khugepaged with sizes below a PMD", span));
+        }
+        let mm = Rc::clone(&self.process(process)?.mm);
+        collapse::khugepaged(&self.machine, &mm, range);
+        Ok(Ok(()))
+    }
+
+    fn migrate(&self, region: &Region, node: u32, all: bool) -> Done {
+        let process = region.process.as_ref().expect("the parser asks for one");
+        let range = self.region(process, region)?;
+        let mm = Rc::clone(&self.process(process)?.mm);
+        let Ok(node) = u16::try_from(node) else { return Ok(Err(Errno::Enodev)) };
+        Ok(migrate::move_pages(&self.machine, &mm, range, migrate::Target { node, all }))
     }
 
     /// Sizes of anonymous folios have files in sysfs from 6.8 on: orders 2 to that of a PMD.
@@ -99,6 +122,17 @@ impl Runner<'_> {
                 config.max_ptes_none = *number as u32;
                 Ok(Ok(()))
             }
+            ("max_ptes_shared", Value::Int(number)) => {
+                if !self.machine.policy.collapse_takes_shared {
+                    return Ok(Err(Errno::Enoent));
+                }
+                if !(0..=1i64 << config.pmd_order).contains(number) {
+                    return Ok(Err(Errno::Einval));
+                }
+                // Lossless: at most 512.
+                config.max_ptes_shared = *number as u32;
+                Ok(Ok(()))
+            }
             ("shrink_underused", Value::Int(number @ (0 | 1))) => {
                 config.shrink_underused = *number == 1;
                 Ok(Ok(()))
@@ -107,7 +141,7 @@ impl Runner<'_> {
                 config.shrink_underused = *on;
                 Ok(Ok(()))
             }
-            ("max_ptes_none" | "shrink_underused", _) => {
+            ("max_ptes_none" | "max_ptes_shared" | "shrink_underused", _) => {
                 let message = format!("`{}` cannot be set to this", key.as_str());
                 let error = Diagnostic::error(message, key.span, "expected a number");
                 Err(Finding::scenario(error))

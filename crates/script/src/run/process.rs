@@ -7,7 +7,7 @@ use mapcount_model::machine::vma::{Protection as Allowed, ThpAdvice};
 use mapcount_model::machine::{Mm, lock::Lock};
 use mapcount_model::ops::fault::Access;
 use mapcount_model::ops::{
-    exit, fault, fork, hold, madvise, mlock, mmap, mprotect, mremap, munmap, split_pmd,
+    collapse, exit, fault, fork, hold, madvise, mlock, mmap, mprotect, mremap, munmap, split_pmd,
 };
 
 use super::{Finding, Process, Runner};
@@ -166,6 +166,8 @@ impl Runner<'_> {
         let m = &self.machine;
         Ok(match advice {
             Advice::DontNeed => madvise::dontneed(m, mm, region),
+            Advice::Collapse => collapse::madvise(m, mm, region),
+            Advice::Free => madvise::free(m, mm, region),
             Advice::Hugepage => madvise::advise_thp(m, mm, region, ThpAdvice::Huge),
             Advice::NoHugepage => madvise::advise_thp(m, mm, region, ThpAdvice::NoHuge),
             Advice::PopulateRead => madvise::populate(m, mm, region, false),

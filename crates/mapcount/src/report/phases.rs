@@ -1,0 +1,79 @@
+//! The phases of a step's operations, each with what it changed: the figures of an article on paper.
+
+use std::collections::BTreeMap;
+
+use mapcount_model::event::{Event, FolioImage};
+use mapcount_model::units::{Folio, Pfn};
+
+use super::change::{Fact, Place, Reading, counters, description};
+use super::paint::{Phrase, Tone};
+use super::scene::Scene;
+
+/// The counters that were seen last, by the folio's first frame.
+type Seen = BTreeMap<u32, FolioImage>;
+
+/// The places of a step's phases, in order. `before` is the state before the step.
+pub(super) fn phases(reading: &Reading<'_>, before: &Scene, events: &[Event]) -> Vec<Place> {
+    let mut seen = Seen::new();
+    for segment in &before.segments {
+        remember(&mut seen, &segment.image);
+    }
+    events.iter().map(|event| phase(reading, &mut seen, event)).collect()
+}
+
+fn phase(reading: &Reading<'_>, seen: &mut Seen, event: &Event) -> Place {
+    let mut groups: Vec<(Folio, u64, Vec<Fact>)> = Vec::new();
+    for image in &event.folios {
+        for index in 0..image.count {
+            let folio = Folio { head: Pfn(image.folio.head.0 + index * image.folio.pages()), ..image.folio };
+            let same = |old: &&FolioImage| (old.folio.order, old.folio.kind) == (folio.order, folio.kind);
+            let facts = counters(reading, seen.get(&folio.head.0).filter(same), image);
+            if facts.is_empty() {
+                continue;
+            }
+            let alike = |(known, _, known_facts): &&mut (Folio, u64, Vec<Fact>)| {
+                (known.order, known.kind) == (folio.order, folio.kind) && *known_facts == facts
+            };
+            match groups.iter_mut().find(alike) {
+                Some((_, count, _)) => *count += 1,
+                None => groups.push((folio, 1, facts)),
+            }
+        }
+        remember(seen, image);
+    }
+    let mut head = Phrase::new(Tone::Kernels, "├").then(Tone::Heading, event.phase.name());
+    if let Some(owner) = event.mm.and_then(|mm| reading.owners.get(&mm.0)) {
+        head = head.joined(",").then(Tone::Heading, owner);
+    }
+    let several = groups.len() > 1;
+    let mut facts = Vec::new();
+    for (folio, count, changed) in groups {
+        if several || count > 1 || !folio.is_large() {
+            let what = format!("{}:", description(folio, count));
+            facts.push(Fact::new(Phrase::new(Tone::Plain, &what)));
+        }
+        facts.extend(changed);
+    }
+    if facts.is_empty() {
+        facts.push(Fact::new(Phrase::new(Tone::Dim, "counters unchanged")));
+    }
+    Place::block(head, facts)
+}
+
+fn remember(seen: &mut Seen, image: &FolioImage) {
+    let size = image.folio.pages();
+    let (start, end) = (image.folio.head.0, image.folio.head.0 + image.count * size);
+    let old: Vec<u32> = seen.range(start..end).map(|(head, _)| *head).collect();
+    for head in old {
+        seen.remove(&head);
+    }
+    for index in 0..image.count {
+        let head = Pfn(start + index * size);
+        let by = index * size;
+        let mut fields = image.fields.clone();
+        for (run, _) in fields.iter_mut().flat_map(|(_, runs)| runs.iter_mut()) {
+            run.first = run.first.add(by);
+        }
+        seen.insert(head.0, FolioImage { folio: Folio { head, ..image.folio }, count: 1, fields });
+    }
+}

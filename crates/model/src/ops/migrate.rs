@@ -1,0 +1,151 @@
+//! move_pages(2): moving folios to another NUMA node.
+//!
+//! Sources: `do_pages_move()`, `add_folio_for_migration()`, `migrate_pages_batch()`, `migrate_folio_unmap()`,
+//! `migrate_folio_move()` (mm/migrate.c, v5.10 to v7.3); `do_move_page_to_node_array()` (v2.6.39, v4.8).
+
+use super::migration_entry::{self, Pmds, Unmap};
+use super::split::{self, Request};
+use super::{Outcome, rmap_walk, split_pmd};
+use crate::event::{Errno, Refusal, Why};
+use crate::field::Field;
+use crate::machine::lock::Lock;
+use crate::machine::page_table::Pmd;
+use crate::machine::{Machine, Mm, Quirk};
+use crate::policy::{DeferredQueue, MigrateQueue, SharedTest};
+use crate::query::{Query, Tally};
+use crate::units::{Folio, Pfn};
+
+/// Where to, and which pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// The node.
+    pub node: u16,
+    /// Move folios that other address spaces map too (MPOL_MF_MOVE_ALL).
+    pub all: bool,
+}
+
+/// Moves the folios mapped at `start .. start + pages` to another node. A folio that cannot be moved is left and
+/// reported as refused; the system call returns success all the same.
+///
+/// # Errors
+/// ENODEV if there is no such node.
+pub fn move_pages(m: &Machine, mm: &Mm, (start, pages): (u64, u64), to: Target) -> Outcome {
+    if u32::from(to.node) >= m.config.borrow().nodes {
+        return Err(Errno::Enodev);
+    }
+    m.lru_drain();
+    let mut found: Vec<Folio> = Vec::new();
+    for at in start..start + pages {
+        if let Some(folio) = candidate(m, mm, at, to)
+            && !found.contains(&folio)
+        {
+            found.push(folio);
+        }
+    }
+    for folio in found {
+        migrate(m, folio, to.node);
+    }
+    Ok(())
+}
+
+/// The folio mapped at `at`, if it is to be moved. Up to 4.13 a THP is split first, wherever it is.
+fn candidate(m: &Machine, mm: &Mm, at: u64, to: Target) -> Option<Folio> {
+    let vma = mm.vmas.borrow().find(at)?;
+    let present = |at| Some(mm.table.read(at)).filter(|entry| entry.is_present() && !entry.is_zero());
+    let mut folio = m.folio(present(at)?.page());
+    if m.policy.move_pages_splits && matches!(mm.table.pmd(at), Pmd::Leaf(_)) {
+        if m.scheme.info().capabilities.pmd_split_splits_folio {
+            split_pmd::split_pmd(m, mm, &vma, at);
+        } else {
+            split::split_held(m, folio, Request::PAGES);
+        }
+        folio = m.folio(present(at)?.page());
+    }
+    if m.frames.node(folio) == to.node {
+        return None;
+    }
+    let page = mm.table.read(at).page();
+    let shared = match m.policy.migrate_shared_test {
+        SharedTest::PageMapcount => ask(m, Query::PageMapcount, page).is_some_and(|count| count > 1),
+        SharedTest::MaybeShared => ask(m, Query::MaybeShared, page) == Some(1),
+    };
+    if shared && !to.all {
+        m.refuse(Refusal { folio, why: Why::Shared });
+        return None;
+    }
+    Some(folio)
+}
+
+fn ask(m: &Machine, query: Query, page: Pfn) -> Option<i64> {
+    m.ask(query, page, &mut Tally::off()).value()
+}
+
+/// Moves a folio, or says why not. One that is partially mapped is split instead, and its pieces are moved.
+fn migrate(m: &Machine, folio: Folio, node: u16) {
+    // Kernels without the flag queue only what is partially mapped.
+    let mark = match m.policy.deferred_queue {
+        DeferredQueue::Flagged => Field::PartiallyMapped,
+        DeferredQueue::List | DeferredQueue::Absent => Field::Deferred,
+    };
+    let partial = m.has_flag(mark, folio);
+    if m.policy.migrate_splits_partial && partial && split::split_held(m, folio, Request::PAGES) {
+        for page in folio.range().iter() {
+            if let Some(piece) = m.frames.folio(page) {
+                move_folio(m, piece, node);
+            }
+        }
+        return;
+    }
+    move_folio(m, folio, node);
+}
+
+fn move_folio(m: &Machine, old: Folio, node: u16) {
+    let Some(new) = m.alloc(old.order, m.frames.mapping(old)) else {
+        return m.refuse(Refusal { folio: old, why: Why::NoMemory });
+    };
+    let _folio = m.lock(Lock::Folio(old.head));
+    let _anon = m.lock(Lock::Anon(m.frames.mapping(old).root));
+    // Whoever moves it has isolated it from the LRU, which takes a reference.
+    m.get_refs(old, 1);
+    let places = rmap_walk::places(m, old);
+    let how = Unmap { pmds: Pmds::Keep, page_by_page: true };
+    for place in &places {
+        migration_entry::unmap(m, old, place, how);
+    }
+    // Nothing may be left but the caller's reference.
+    let (references, mapped) = (i64::from(m.refcount(old)), m.expected_refcount(old));
+    let moved = references == 1 && mapped == 0;
+    if moved {
+        let queued = m.has_flag(Field::Deferred, old);
+        let partial = m.has_flag(Field::PartiallyMapped, old);
+        m.unqueue(old);
+        m.frames.copy_content(old.range(), new.head);
+        m.frames.set_node(new, node);
+        if queued && m.policy.migrate_queue == MigrateQueue::AsUnmapped {
+            m.queue(new, partial);
+        }
+    } else {
+        m.refuse(Refusal { folio: old, why: Why::Held { refcount: references, expected: 1 } });
+    }
+    let to = if moved { new } else { old };
+    for place in &places {
+        migration_entry::remap(m, old, place, to.head, false);
+    }
+    note_lost_bias(m, to);
+    m.put_refs(old, 1);
+    m.put_refs(new, 1);
+}
+
+/// Mappings are put back one by one, which a scheme that biases its pages for PMDs and PTEs together does
+/// not do again: pages are counted twice from then on.
+fn note_lost_bias(m: &Machine, folio: Folio) {
+    let both = |folio: Folio| {
+        let places = rmap_walk::places(m, folio);
+        let whole =
+            places.iter().filter(|place| matches!(place.mm.table.pmd(place.start), Pmd::Leaf(_))).count();
+        whole > 0 && rmap_walk::count_entries(m, folio) > whole as i64
+    };
+    if m.scheme.info().capabilities.bias_is_not_restored && folio.is_large() && both(folio) {
+        m.note(Quirk::LostBias);
+    }
+}

@@ -1,0 +1,179 @@
+//! Taking a folio out of page tables for a while, and putting it (or what became of it) back: what folio
+//! split and migration have in common. Meanwhile migration entries stand for the mappings, which count nowhere
+//! but remember whether their page was exclusive.
+//!
+//! Sources: `try_to_migrate_one()` (mm/rmap.c, v5.13 to v7.3), `try_to_unmap_one()` before; `remove_migration_pte()`
+//! (mm/migrate.c); `try_to_map_unused_to_zeropage()` (mm/migrate.c, v6.12).
+
+use super::rmap_walk::Place;
+use super::split_pmd;
+use crate::event::Phase;
+use crate::field::Field;
+use crate::machine::Machine;
+use crate::machine::page_table::{Alike, Entry, Pmd};
+use crate::query::{Query, Tally};
+use crate::stats::Stat;
+use crate::units::{Folio, Level, PageRange, Pfn};
+
+/// What becomes of a PMD.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pmds {
+    /// A table of migration entries, one a page.
+    Split,
+    /// One migration entry.
+    Keep,
+}
+
+/// How mappings are taken away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Unmap {
+    /// What becomes of a PMD.
+    pub(super) pmds: Pmds,
+    /// PTEs leave the counters one by one, so that a folio looks partially mapped on the way.
+    pub(super) page_by_page: bool,
+}
+
+/// Turns every entry of one area into a migration entry. Entries of exclusive pages that may be pinned stay.
+pub(super) fn unmap(m: &Machine, folio: Folio, place: &Place, how: Unmap) {
+    let mm = &place.mm;
+    let pinned = m.ask(Query::MaybeDmaPinned, folio.head, &mut Tally::off()).value() == Some(1);
+    let mut at = place.start;
+    let mut removed = false;
+    while at < place.end {
+        if let Pmd::Leaf(entry) = mm.table.pmd(at) {
+            let end = mm.table.pmd_end(at);
+            if entry.page() == folio.head && entry.is_present() && !entry.is_zero() {
+                removed = true;
+                if how.pmds == Pmds::Split && m.policy.split_unmaps_by_pte {
+                    split_pmd::split_pmd(m, mm, &place.vma, at);
+                    continue;
+                }
+                unmap_pmd(m, folio, place, (at, entry), how.pmds, pinned);
+            }
+            at = end;
+            continue;
+        }
+        let most = if how.page_by_page { 1 } else { place.end - at };
+        let (entry, len) = m.batch(&mm.table, at, most, Alike::Exactly);
+        let len = len.max(1);
+        if !entry.is_present() || entry.is_zero() || !folio.range().contains(entry.page()) {
+            at += len;
+            continue;
+        }
+        removed = true;
+        let inside = folio.head.0 + folio.pages() - entry.page().0;
+        at += unmap_ptes(m, folio, place, (at, entry), (len as u32).min(inside), pinned);
+    }
+    if removed {
+        m.phase(Phase::Unmapped, Some(mm.id), folio.range());
+    }
+}
+
+/// Takes up to `most` PTEs away that are alike in being exclusive; says how many were looked at.
+fn unmap_ptes(
+    m: &Machine,
+    folio: Folio,
+    place: &Place,
+    (at, entry): (u64, Entry),
+    most: u32,
+    pinned: bool,
+) -> u64 {
+    let mm = &place.mm;
+    let exclusive = m.policy.anon_exclusive && m.counters().read(Field::AnonExclusive, entry.page()) != 0;
+    let alike = alike_exclusive(m, PageRange::new(entry.page(), most), exclusive);
+    let pages = PageRange::new(entry.page(), alike);
+    if exclusive && m.rmap().folio_try_share_anon_rmap_pte(pages, pinned).is_err() {
+        return u64::from(alike);
+    }
+    let by = m.removing(mm, &place.vma, folio, pages.len);
+    mm.table.set_run(at, u64::from(pages.len), entry.to_migration(exclusive));
+    let lost = m.rmap().folio_remove_rmap_ptes(folio, pages, &by);
+    m.after_removal(folio, Level::Pte, lost);
+    m.put_refs(folio, m.scheme.references_of_removed(pages.len, &by));
+    u64::from(alike)
+}
+
+/// How many of these pages, from the first on, are marked as it is.
+fn alike_exclusive(m: &Machine, pages: PageRange, exclusive: bool) -> u32 {
+    if !m.policy.anon_exclusive {
+        return pages.len;
+    }
+    let same = |page: &Pfn| (m.counters().read(Field::AnonExclusive, *page) != 0) == exclusive;
+    pages.iter().take_while(same).count() as u32
+}
+
+/// A PMD is taken away in one go: the whole leaves the counters.
+fn unmap_pmd(m: &Machine, folio: Folio, place: &Place, (at, entry): (u64, Entry), pmds: Pmds, pinned: bool) {
+    let (mm, vma) = (&place.mm, &place.vma);
+    let head = PageRange::one(folio.head);
+    let exclusive = m.rmap().exclusive(head) > 0;
+    if exclusive && m.rmap().folio_try_share_anon_rmap_pte(head, pinned).is_err() {
+        return;
+    }
+    let by = m.removing(mm, vma, folio, folio.pages());
+    let start = mm.table.pmd_start(at);
+    match pmds {
+        Pmds::Split => {
+            m.stats.add(Stat::PmdSplits, 1);
+            mm.table.replace_pmd_by_table(start, entry.to_migration(exclusive));
+        }
+        Pmds::Keep => mm.table.set_pmd(start, entry.to_migration(exclusive)),
+    }
+    let lost = m.rmap().folio_remove_rmap_pmd(folio, &by);
+    m.after_removal(folio, Level::Pmd, lost);
+    m.put_refs(folio, m.scheme.references_of_removed(1, &by));
+}
+
+/// Maps what stands in the place of `folio` now, from page `to` on, where migration entries of one area wait
+/// for it. With `drops_zeroes` a single page that holds only zeroes gives way to the zero page, unless the
+/// area is locked.
+pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zeroes: bool) {
+    let (mm, vma) = (&place.mm, &place.vma);
+    let target = |page: Pfn| Pfn(to.0 + (page.0 - folio.head.0));
+    let mut at = place.start;
+    let mut restored = false;
+    while at < place.end {
+        if let Pmd::Leaf(entry) = mm.table.pmd(at) {
+            if entry.is_migration() && entry.page() == folio.head {
+                restored = true;
+                let new = m.folio(to);
+                let by = m.adding(mm, vma, new, new.pages());
+                m.get_refs(new, m.scheme.references_of_added(1, &by));
+                m.rmap().folio_add_anon_rmap_pmd(new, &by, entry.is_exclusive());
+                let write = entry.is_writable();
+                mm.table.set_pmd(mm.table.pmd_start(at), Entry::present(to, write));
+            }
+            at = mm.table.pmd_end(at);
+            continue;
+        }
+        let (entry, len) = m.batch(&mm.table, at, place.end - at, Alike::Exactly);
+        let len = len.max(1);
+        if !entry.is_migration() || !folio.range().contains(entry.page()) {
+            at += len;
+            continue;
+        }
+        restored = true;
+        let piece = m.folio(target(entry.page()));
+        if drops_zeroes
+            && !piece.is_large()
+            && !vma.locked
+            && m.frames.is_zero_filled(piece.head)
+            && let Some(zero) = m.zero_page()
+        {
+            mm.table.set(at, Entry::zero(zero.head));
+            at += 1;
+            continue;
+        }
+        let first = target(entry.page());
+        let inside = piece.head.0 + piece.pages() - first.0;
+        let pages = PageRange::new(first, (len as u32).min(inside));
+        let by = m.adding(mm, vma, piece, pages.len);
+        m.get_refs(piece, m.scheme.references_of_added(pages.len, &by));
+        m.rmap().folio_add_anon_rmap_ptes(piece, pages, &by, entry.is_exclusive());
+        mm.table.set_run(at, u64::from(pages.len), Entry::present(first, entry.is_writable()));
+        at += u64::from(pages.len);
+    }
+    if restored {
+        m.phase(Phase::Remapped, Some(mm.id), PageRange::new(to, folio.pages()));
+    }
+}
