@@ -2,10 +2,11 @@
 //! and what the page tables say.
 
 mod evidence;
+mod group;
+mod story;
 
 use std::fmt::Write as _;
 
-use mapcount_model::field::Field;
 use mapcount_model::query::{Answer, Query, QueryName, Term};
 use mapcount_model::release::Release;
 use mapcount_model::truth::{FolioTruth, PageTruth};
@@ -13,13 +14,12 @@ use mapcount_model::units::{Folio, Kind, PageRange, Pfn};
 use mapcount_script::run::{Change, LastChange};
 
 use super::layout::Style;
-use super::text::{Mark, aside, count, list, marked, paragraph, wrapped};
+use super::text::{Mark, aside, count, list, marked, paragraph};
+pub use group::{Group, grouped, render};
+pub use story::CounterStory;
 
 /// So many runs of pages are told of a term that reads many counters.
 const MAX_RUNS: usize = 4;
-
-/// So many changes are told of one counter.
-const MAX_CHANGES: usize = 16;
 
 /// So many values are told of a counter within a step.
 const MAX_VALUES: usize = 6;
@@ -71,24 +71,6 @@ pub struct Left {
     pub change: LastChange,
 }
 
-/// The story of one counter.
-pub struct CounterStory {
-    /// The counter.
-    pub field: Field,
-    /// The release whose name it has.
-    pub release: Release,
-    /// The page asked about.
-    pub page: Pfn,
-    /// Its folio.
-    pub folio: Folio,
-    /// Its raw value.
-    pub raw: i32,
-    /// The steps that changed it, oldest first.
-    pub changes: Vec<Change>,
-    /// The texts of the steps, by number.
-    pub steps: Vec<String>,
-}
-
 impl Explanation {
     /// Whether a sure answer is not what the page tables say.
     pub fn is_wrong(&self) -> bool {
@@ -126,19 +108,17 @@ impl Explanation {
         let total = self.total();
         let values = self.terms.iter().map(|(term, _)| term.value.to_string().len());
         let column = values.chain([total.1.len()]).max().unwrap_or(0) + 2;
-        let texts: Vec<String> = self.terms.iter().map(|(term, _)| term.text_in(self.release)).collect();
-        let shown = |text: &str| text.strip_prefix("− ").unwrap_or(text).to_owned();
-        let width = texts.iter().map(|text| shown(text).chars().count());
+        // The sign of what is added up stands in a column of its own.
+        let text = |term: &Term| match term.text_in(self.release).strip_prefix("− ") {
+            Some(text) if term.counts => ("−", text.to_owned()),
+            _ => (if term.counts { "+" } else { "?" }, term.text_in(self.release)),
+        };
+        let texts: Vec<(&str, String)> = self.terms.iter().map(|(term, _)| text(term)).collect();
+        let width = texts.iter().map(|(_, text)| text.chars().count());
         let width = width.chain([total.0.chars().count()]).max().unwrap_or(0);
-        for ((term, left), text) in self.terms.iter().zip(&texts) {
-            let sign = match (term.counts, text.starts_with("− ")) {
-                (false, _) => "?",
-                (true, true) => "−",
-                (true, false) => "+",
-            };
-            let text = shown(text);
+        for ((term, left), (sign, text)) in self.terms.iter().zip(&texts) {
             let fill = " ".repeat(width - text.chars().count());
-            let value = if sign == "−" { -term.value } else { term.value };
+            let value = if *sign == "−" { -term.value } else { term.value };
             let _ = writeln!(out, "  {sign} {text}{fill}{value:>column$}");
             self.left(out, style, left);
         }
@@ -231,36 +211,6 @@ impl Explanation {
     }
 }
 
-impl CounterStory {
-    /// The value in a few words.
-    pub fn headline(&self) -> String {
-        format!("{} is {} as stored,", self.field.kernel_name(self.release), self.raw)
-    }
-
-    /// All but the headline, lines ended by `\n`.
-    pub fn body(&self, style: Style) -> String {
-        let row = self.field.row();
-        let mut out = String::new();
-        paragraph(&mut out, "  ", "  ", &subject(self.folio, self.page));
-        paragraph(&mut out, "  ", "  ", row.meaning.trim());
-        out.push('\n');
-        let skipped = self.changes.len().saturating_sub(MAX_CHANGES);
-        if skipped > 0 {
-            let text = format!("changed in {}", count(skipped as i64, "earlier step"));
-            aside(&mut out, style, "  ", "  ", &text);
-        }
-        for change in &self.changes[skipped..] {
-            let step = step(&self.steps, change.step);
-            let _ = writeln!(out, "  {}", way(&change.values));
-            aside(&mut out, style, "        ", "        ", &format!("in {step}"));
-        }
-        if self.changes.is_empty() {
-            let _ = writeln!(out, "  no step changed it since the folio was allocated");
-        }
-        out
-    }
-}
-
 /// `-1 → 0 → 1`; of a long way its ends.
 fn way(values: &[i32]) -> String {
     let texts: Vec<String> = values.iter().map(i32::to_string).collect();
@@ -303,44 +253,59 @@ pub fn no_such_query(query: Query) -> String {
     format!("no query {query}; kernels that have it: {}", list(&names))
 }
 
-/// Explanations that are the same for several kernels.
-pub struct Group {
-    /// The kernels.
-    pub kernels: Vec<String>,
-    /// The answer in a few words; empty where there is none.
-    pub headline: String,
-    /// The rest, or why there is no answer.
-    pub body: String,
-}
+#[cfg(test)]
+mod tests {
+    use mapcount_model::query::{Answer, Query, Source, Term};
+    use mapcount_model::release::Release;
+    use mapcount_model::truth::{FolioTruth, PageTruth};
+    use mapcount_model::units::{Folio, Kind, Order, Pfn};
 
-/// Groups of kernels that give the same answer for the same reasons, in the order of their first kernel.
-pub fn grouped(items: impl IntoIterator<Item = (String, String, String)>) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    for (kernel, headline, body) in items {
-        match groups.iter_mut().find(|group| group.headline == headline && group.body == body) {
-            Some(group) => group.kernels.push(kernel),
-            None => groups.push(Group { kernels: vec![kernel], headline, body }),
+    use super::{Explanation, Facts, way};
+    use crate::report::layout::Style;
+
+    fn explanation(answer: Answer<i64>, truth: i64) -> Explanation {
+        let release = Release::new(6, 1, 0);
+        let folio = Folio { head: Pfn(0), order: Order::ZERO, kind: Kind::Anon };
+        let term = Term { text: "{} + 1", value: 2, source: Source::Known, counts: true };
+        let facts = Facts {
+            answer: Some(truth),
+            page: PageTruth::default(),
+            folio: FolioTruth::default(),
+            references: 1,
+            references_of_areas: false,
+        };
+        Explanation {
+            name: Query::FolioMapcount.name_in(release).expect("6.1 has it"),
+            source: String::new(),
+            release,
+            page: Pfn(0),
+            folio,
+            answer,
+            terms: vec![(term, Vec::new())],
+            facts,
+            steps: Vec::new(),
         }
     }
-    groups
-}
 
-/// The groups below each other, under the line that says what they are about.
-pub fn render(about: &str, groups: &[Group], style: Style) -> String {
-    let mut out = String::new();
-    paragraph(&mut out, "", "  ", about);
-    for group in groups {
-        out.push('\n');
-        let kernels = list(&group.kernels);
-        if group.headline.is_empty() {
-            paragraph(&mut out, "", "  ", &format!("{kernels}: {}", group.body));
-            continue;
+    #[test]
+    fn a_sure_answer_that_is_not_true_is_wrong() {
+        for (answer, truth, wrong, text) in [
+            (Answer::Exact(2), 2, false, "the answer is right"),
+            (Answer::Exact(2), 1, true, "the counters are WRONG, the truth is 1"),
+            (Answer::Estimate(2), 1, false, "the estimate is wrong here, the truth is 1"),
+        ] {
+            let explanation = explanation(answer, truth);
+            assert_eq!(explanation.is_wrong(), wrong);
+            let body = explanation.body(Style::Plain);
+            assert!(body.contains(text), "{body}");
+            let escapes = explanation.body(Style::Color).contains('\u{1b}');
+            assert!(escapes && !body.contains('\u{1b}'));
         }
-        for line in wrapped("", "  ", &format!("{} on {kernels}", group.headline)) {
-            out.push_str(&marked(style, Mark::Answer, &line));
-            out.push('\n');
-        }
-        out.push_str(&group.body);
     }
-    out
+
+    #[test]
+    fn long_ways_are_told_by_their_ends() {
+        assert_eq!(way(&[-1, 0]), "-1 → 0");
+        assert_eq!(way(&(0..100).collect::<Vec<_>>()), "0 → 1 → … → 99 (99 writes)");
+    }
 }

@@ -55,7 +55,7 @@ pub fn one(scheme: &dyn Scheme, style: Style) -> String {
         let _ = writeln!(out, "    {name:<24}{:<24}{place:<13}starts at {initial}", row.key);
         aside(&mut out, style, "      ", "      ", row.meaning.trim());
     }
-    section(&mut out, style, "equations at rest (P_i: PTEs of page i, D: PMDs, N: pages)");
+    section(&mut out, style, "equations at rest (P_i: PTEs of page i, D: PMDs, N: pages, DM: PG_double_map)");
     bullets(&mut out, info.equations);
     section(&mut out, style, "laws that are checked after every step");
     for law in info.laws {
