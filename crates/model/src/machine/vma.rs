@@ -143,18 +143,19 @@ impl Vmas {
 
     /// Changes the areas within `start..end`, at whose ends areas were cut before.
     pub fn update(&mut self, start: u64, end: u64, change: impl Fn(&mut Vma)) {
-        for vma in &mut self.areas {
-            if vma.start >= start && vma.end <= end {
-                change(vma);
-            }
+        let first = self.areas.partition_point(|vma| vma.start < start);
+        for vma in self.areas[first..].iter_mut().take_while(|vma| vma.end <= end) {
+            change(vma);
         }
     }
 
     /// The first place in `start..=end` where two areas can become one.
     pub fn mergeable(&self, start: u64, end: u64) -> Option<u64> {
-        self.areas
+        let first = self.areas.partition_point(|vma| vma.end < start);
+        self.areas[first..]
             .windows(2)
-            .find(|pair| pair[0].end >= start && pair[0].end <= end && pair[0].merges_with(&pair[1]))
+            .take_while(|pair| pair[0].end <= end)
+            .find(|pair| pair[0].merges_with(&pair[1]))
             .map(|pair| pair[0].end)
     }
 
