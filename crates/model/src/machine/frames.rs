@@ -69,7 +69,9 @@ impl Frames {
 
     /// Takes a free block of `order`, the lowest one that fits; `None` when memory is full.
     pub fn alloc(&self, order: Order, kind: Kind, mapping: Option<Mapping>) -> Option<Folio> {
-        let first = self.take_free(order)?;
+        // The zero page is part of the kernel's image, beside the memory.
+        let beside = u32::from(kind == Kind::Zero && order == Order::ZERO);
+        let first = self.take_free(order, self.limit + beside)?;
         let mapping = mapping.unwrap_or(Mapping { root: AnonRoot(0), index: 0 });
         let frame = Frame {
             order: order.0,
@@ -85,25 +87,40 @@ impl Frames {
         Some(folio)
     }
 
-    fn take_free(&self, order: Order) -> Option<u32> {
-        let mut free = self.free.borrow_mut();
+    fn take_free(&self, order: Order, limit: u32) -> Option<u32> {
         let wanted = usize::from(order.0);
-        let mut found = (wanted..=MAX_ORDER).find_map(|o| free[o].pop_first().map(|first| (o, first)));
-        if found.is_none() {
-            let mut frames = self.frames.borrow_mut();
-            let block = 1u32 << MAX_ORDER;
-            if frames.len() as u32 + block <= self.limit {
-                let first = frames.len() as u32;
-                frames.resize((first + block) as usize, FREE);
-                found = Some((MAX_ORDER, first));
+        loop {
+            let mut free = self.free.borrow_mut();
+            let found = (wanted..=MAX_ORDER).find_map(|o| free[o].pop_first().map(|first| (o, first)));
+            let Some((mut have, first)) = found else {
+                drop(free);
+                self.grow(limit)?;
+                continue;
+            };
+            while have > wanted {
+                have -= 1;
+                free[have].insert(first + (1 << have));
             }
+            return Some(first);
         }
-        let (mut have, first) = found?;
-        while have > wanted {
-            have -= 1;
-            free[have].insert(first + (1 << have));
+    }
+
+    /// Frees frames that were never used, a block of the greatest order if so many are left; `None` if there
+    /// are none.
+    fn grow(&self, limit: u32) -> Option<()> {
+        let mut frames = self.frames.borrow_mut();
+        let mut first = frames.len() as u32;
+        let end = limit.min(first + (1 << MAX_ORDER));
+        if first >= end {
+            return None;
         }
-        Some(first)
+        frames.resize(end as usize, FREE);
+        while first < end {
+            let order = first.trailing_zeros().min((end - first).ilog2()).min(MAX_ORDER as u32);
+            self.free.borrow_mut()[order as usize].insert(first);
+            first += 1 << order;
+        }
+        Some(())
     }
 
     /// Gives a folio's frames back and joins them with free neighbours.
@@ -227,5 +244,15 @@ mod tests {
         assert_eq!((first.head, second.head), (Pfn(0), Pfn(16)));
         assert_eq!(frames.folio(Pfn(4)), None);
         assert_eq!(frames.folios().count(), 2);
+    }
+
+    #[test]
+    fn memory_may_end_anywhere_and_the_zero_page_is_beside_it() {
+        let frames = Frames::new(7);
+        let orders = [2, 1, 0].map(|order| frames.alloc(Order(order), Kind::Anon, None).expect("room").head);
+        assert_eq!(orders, [Pfn(0), Pfn(4), Pfn(6)]);
+        assert_eq!(frames.alloc(Order::ZERO, Kind::Anon, None), None);
+        assert!(frames.alloc(Order::ZERO, Kind::Zero, None).is_some());
+        assert_eq!(frames.alloc(Order::ZERO, Kind::Anon, None), None);
     }
 }

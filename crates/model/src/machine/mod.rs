@@ -30,7 +30,7 @@ use deferred::DeferredQueue;
 use frames::{AnonRoot, Frames, Mapping};
 use holders::Holders;
 use lock::{Guard, Lock, Locks};
-use page_table::{Alike, PageTable};
+use page_table::{Alike, Budget, PageTable};
 use vma::{Vma, Vmas};
 
 /// An address space.
@@ -82,6 +82,7 @@ pub struct Machine {
     zero_page: Cell<Option<Folio>>,
     huge_zero: Cell<Option<Folio>>,
     gather: RefCell<Vec<(Folio, i32)>>,
+    tables: Budget,
     checked: bool,
     watched: Cell<bool>,
     events: RefCell<Vec<Event>>,
@@ -108,10 +109,11 @@ impl Machine {
             Mode::Recorded => Box::new(Recording::default()),
         };
         let checked = mode != Mode::Fast;
+        let frames = config.frames;
         Machine {
             scheme: profile.scheme,
             policy: profile.policy,
-            frames: Frames::new(config.frames),
+            frames: Frames::new(frames),
             config: RefCell::new(config),
             stats: Stats::default(),
             holders: Holders::default(),
@@ -125,6 +127,7 @@ impl Machine {
             zero_page: Cell::new(None),
             huge_zero: Cell::new(None),
             gather: RefCell::default(),
+            tables: Budget::new(config::table_entries(frames)),
             checked,
             watched: Cell::new(false),
             events: RefCell::default(),
@@ -173,7 +176,7 @@ impl Machine {
         let mm = Rc::new(Mm {
             id: MmId(free as u32),
             vmas: RefCell::default(),
-            table: PageTable::new(self.pmd_order().0),
+            table: PageTable::new(self.pmd_order().0, self.tables.clone()),
             has_pinned: Cell::new(false),
         });
         mms[free] = Some(Rc::clone(&mm));
@@ -240,12 +243,13 @@ impl Machine {
         Some(folio)
     }
 
-    /// The shared zero page; `None` when memory is full.
-    pub fn zero_page(&self) -> Option<Folio> {
-        if self.zero_page.get().is_none() {
-            self.zero_page.set(self.alloc_kind(Order::ZERO, Kind::Zero, None));
-        }
-        self.zero_page.get()
+    /// The shared zero page.
+    pub fn zero_page(&self) -> Folio {
+        self.zero_page.get().unwrap_or_else(|| {
+            let zero = self.alloc_kind(Order::ZERO, Kind::Zero, None);
+            self.zero_page.set(zero);
+            zero.expect("it is part of the kernel, and there even when memory is full")
+        })
     }
 
     /// The huge zero folio; `None` when memory is full.
@@ -647,7 +651,13 @@ impl Machine {
 
 impl Clone for Machine {
     fn clone(&self) -> Machine {
-        let mms = self.mms.borrow().iter().map(|mm| mm.as_ref().map(|mm| Rc::new(Mm::clone(mm)))).collect();
+        let tables = self.tables.copy();
+        let own = |mm: &Mm| {
+            let mut mm = mm.clone();
+            mm.table.set_budget(tables.clone());
+            Rc::new(mm)
+        };
+        let mms = self.mms.borrow().iter().map(|mm| mm.as_deref().map(own)).collect();
         Machine {
             scheme: self.scheme,
             policy: self.policy,
@@ -664,6 +674,7 @@ impl Clone for Machine {
             zero_page: self.zero_page.clone(),
             huge_zero: self.huge_zero.clone(),
             gather: self.gather.clone(),
+            tables,
             checked: self.checked,
             watched: self.watched.clone(),
             events: self.events.clone(),

@@ -36,6 +36,9 @@ fn copy_area(m: &Machine, parent: &Mm, child: &Mm, area: &Vma, own: &Vma) -> Res
     while let Some(found) = parent.table.next_pmd(at, area.end) {
         let stop = area.end.min(parent.table.pmd_end(found));
         let _guard = m.lock(Lock::PageTable(parent.id, parent.table.pmd_start(found)));
+        if !child.table.has_room(found) {
+            return Err(Errno::Enomem);
+        }
         if let Pmd::Leaf(entry) = parent.table.pmd(found) {
             if entry.is_zero() {
                 child.table.set_pmd(found, entry);

@@ -12,7 +12,8 @@ use crate::machine::{Machine, Mm};
 /// elsewhere.
 ///
 /// # Errors
-/// EINVAL if both ranges overlap; EFAULT if the source is not within one area.
+/// EINVAL if both ranges overlap; EFAULT if the source is not within one area; ENOMEM if there is no memory
+/// for page tables (the kernel moves back what it moved by then).
 pub fn remap(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
     let _guard = m.lock(Lock::Mmap(mm.id));
     if from < to + pages && to < from + pages {
@@ -23,6 +24,9 @@ pub fn remap(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
     if from + pages > area.end {
         return Err(Errno::Efault);
     }
+    if !has_room(mm, from, to, pages) {
+        return Err(Errno::Enomem);
+    }
     let new = Vma { start: to, end: to + pages, offset: area.offset_of(from), ..area };
     split_across(m, mm, &area, from, pages);
     vma::cut(m, mm, from, from + pages);
@@ -31,6 +35,18 @@ pub fn remap(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
     munmap::unmap_locked(m, mm, from, from + pages);
     vma::merge(m, mm, to, to + pages);
     Ok(())
+}
+
+/// Whether there is memory for the page tables that the entries need at their new place.
+fn has_room(mm: &Mm, from: u64, to: u64, pages: u64) -> bool {
+    let end = from + pages;
+    let mut at = from;
+    let targets = std::iter::from_fn(|| {
+        let found = mm.table.next_pmd(at, end)?;
+        at = end.min(mm.table.pmd_end(found));
+        Some([to + (found - from), to + (at - 1 - from)])
+    });
+    mm.table.has_room_for(targets.flatten())
 }
 
 /// Splits the PMDs that cannot move as a whole.

@@ -47,15 +47,17 @@ pub fn debugfs(m: &Machine, mm: &crate::machine::Mm, range: (u64, u64), request:
             }
         }
         DebugfsSplit::Range => {
-            for at in range.0..range.0 + range.1 {
-                let entry = mm.table.read(at);
-                if !entry.is_present() || entry.is_zero() {
-                    continue;
+            let end = range.0 + range.1;
+            let mut at = range.0;
+            while let Some(found) = mm.table.next_pmd(at, end) {
+                let entry = mm.table.read(found);
+                if entry.is_present() && !entry.is_zero() {
+                    let folio = m.folio(entry.page());
+                    if folio.is_large() && request.order < folio.order {
+                        split_held(m, folio, request);
+                    }
                 }
-                let folio = m.folio(entry.page());
-                if folio.is_large() && request.order < folio.order {
-                    split_held(m, folio, request);
-                }
+                at = found + 1;
             }
         }
     }
@@ -245,11 +247,8 @@ fn remap(m: &Machine, folio: Folio, place: &Place) {
         let inside = piece.head.0 + piece.pages() - entry.page().0;
         let pages = PageRange::new(entry.page(), (len as u32).min(inside));
         let drops_zeroes = m.policy.split_drops_zero_pages && !piece.is_large() && !vma.locked;
-        if drops_zeroes
-            && m.frames.is_zero_filled(piece.head)
-            && let Some(zero) = m.zero_page()
-        {
-            mm.table.set(at, Entry::zero(zero.head));
+        if drops_zeroes && m.frames.is_zero_filled(piece.head) {
+            mm.table.set(at, Entry::zero(m.zero_page().head));
             at += 1;
             continue;
         }

@@ -11,7 +11,7 @@ use mapcount_model::machine::{Machine, Mode};
 use mapcount_model::ops::{exit, split};
 use mapcount_model::profile::Profile;
 use mapcount_model::units::Kind;
-use mapcount_script::ast::Scenario;
+use mapcount_script::ast::{Action, KernelVerb, Scenario};
 use mapcount_script::run::{FindingKind, Next, Options, Runner, StepReport, observe};
 use mapcount_script::trace::{read, write_line};
 
@@ -176,7 +176,15 @@ fn look(runner: &Runner<'_>, report: &StepReport, seen: &mut Seen) -> Result<(),
     for violation in &report.known_breaks {
         *seen.breaks.entry(violation.law).or_default() += 1;
     }
-    let partial = properties::hold(&runner.machine)?;
+    let partial = properties::hold(&runner.machine, splits_to_large(runner, report))?;
     seen.partial = seen.partial.max(partial);
     Ok(())
+}
+
+/// Whether any step so far may have left large pieces of a folio.
+fn splits_to_large(runner: &Runner<'_>, report: &StepReport) -> bool {
+    let steps = (0..=report.item).filter_map(|item| runner.step_at(item));
+    steps.map(|step| &step.action).any(|action| {
+        matches!(action, Action::Kernel(KernelVerb::Split { order, at, .. }) if order.is_some() || at.is_some())
+    })
 }

@@ -10,8 +10,9 @@ use mapcount_model::stats::Stat;
 use mapcount_model::truth::Truth;
 use mapcount_model::units::{Folio, Kind, Pfn};
 
-/// Checks a state; says how many folios are partially mapped.
-pub(crate) fn hold(m: &Machine) -> Result<u64, String> {
+/// Checks a state; says how many folios are partially mapped. `cut`: folios were split into large pieces, and a
+/// piece of which no more was mapped before is not queued for it.
+pub(crate) fn hold(m: &Machine, cut: bool) -> Result<u64, String> {
     let truth = Truth::of(m);
     let mut partial = 0;
     let (mut whole_folios, mut mapped_pages) = (0, 0);
@@ -24,7 +25,9 @@ pub(crate) fn hold(m: &Machine) -> Result<u64, String> {
         answers(m, &truth, folio)?;
         if mapped > 0 && mapped < folio.pages() {
             partial += 1;
-            is_queued(m, folio)?;
+            if !cut || folio.order == m.pmd_order() {
+                is_queued(m, folio)?;
+            }
         }
     }
     statistics(m, whole_folios, mapped_pages)?;
