@@ -76,6 +76,7 @@ pub struct Machine {
     counters: Box<dyn CounterMemory>,
     mms: RefCell<Vec<Option<Rc<Mm>>>>,
     roots: RefCell<Vec<Vec<MmId>>>,
+    anon_vmas: Cell<u32>,
     deferred: DeferredQueue,
     locks: Locks,
     lru_hold: Cell<bool>,
@@ -121,6 +122,7 @@ impl Machine {
             // Ids start at 1; root 0 belongs to nobody.
             mms: RefCell::new(vec![None]),
             roots: RefCell::new(vec![Vec::new()]),
+            anon_vmas: Cell::new(0),
             deferred: DeferredQueue::default(),
             locks: Locks::new(checked),
             lru_hold: Cell::new(false),
@@ -226,6 +228,12 @@ impl Machine {
     /// The address spaces that may map folios of `root`, in the order in which they joined.
     pub fn members(&self, root: AnonRoot) -> Vec<MmId> {
         self.roots.borrow()[root.0 as usize].clone()
+    }
+
+    /// The number of a new anon_vma.
+    pub fn add_anon_vma(&self) -> u32 {
+        self.anon_vmas.set(self.anon_vmas.get() + 1);
+        self.anon_vmas.get()
     }
 
     // Folios and their references.
@@ -668,6 +676,7 @@ impl Clone for Machine {
             counters: self.counters.boxed_clone(),
             mms: RefCell::new(mms),
             roots: self.roots.clone(),
+            anon_vmas: self.anon_vmas.clone(),
             deferred: self.deferred.clone(),
             locks: self.locks.clone(),
             lru_hold: self.lru_hold.clone(),

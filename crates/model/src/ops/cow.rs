@@ -13,6 +13,7 @@ use crate::units::{Folio, Level, Order, PageRange, Pfn};
 pub(super) fn write_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
     let entry = mm.table.read(at);
     if entry.is_zero() {
+        fault::prepare_anon(m, mm, at);
         let new = fault::new_folio(m, mm, vma, at, Order::ZERO).ok_or(Errno::Enomem)?;
         mm.table.set(at, Entry::present(new.head, true));
         return Ok(());

@@ -102,6 +102,7 @@ fn fault_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64, access: Access) -> Outcom
         return Err(Errno::Enomem);
     }
     if start >= vma.start && end <= vma.end && allows(m, vma, pmd) {
+        prepare_anon(m, mm, at);
         if !access.writes() && m.policy.huge_zero {
             if let Some(zero) = m.huge_zero() {
                 mm.table.set_pmd(start, Entry::zero(zero.head));
@@ -114,6 +115,12 @@ fn fault_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64, access: Access) -> Outcom
     }
     mm.table.add_table(start);
     Ok(())
+}
+
+/// Sees to it that the area of `at` has an anon_vma before it gets memory of its own; a fault that only maps the
+/// zero page by a PTE does without, so that fork has nothing to copy of it.
+pub(super) fn prepare_anon(m: &Machine, mm: &Mm, at: u64) {
+    mm.vmas.borrow_mut().prepare_anon(at, || m.add_anon_vma());
 }
 
 /// Allocates a THP and maps it at `start`, where nothing stands; `None` when memory is full.
@@ -134,6 +141,7 @@ fn fault_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64, access: Access) -> Outcom
         mm.table.set(at, Entry::zero(m.zero_page().head));
         return Ok(());
     }
+    prepare_anon(m, mm, at);
     for order in (1..m.pmd_order().0).rev().map(Order) {
         let pages = u64::from(order.pages());
         let start = at & !(pages - 1);
