@@ -12,18 +12,42 @@ use crate::machine::{Machine, Mm};
 /// elsewhere.
 ///
 /// # Errors
-/// EINVAL if both ranges overlap; EFAULT if the source is not within one area; ENOMEM if there is no memory
-/// for page tables (the kernel moves back what it moved by then).
+/// EINVAL if both ranges overlap. EFAULT if the source does not begin in an area, or leaves it (in kernels that
+/// cannot move several): unless the kernel looks first, the target is unmapped by then. ENOMEM if there is no
+/// memory for page tables (the kernel moves back what it moved by then).
 pub fn remap(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
     let _guard = m.lock(Lock::Mmap(mm.id));
-    if from < to + pages && to < from + pages {
+    let end = from + pages;
+    if from < to + pages && to < end {
         return Err(Errno::Einval);
     }
-    munmap::unmap_locked(m, mm, to, to + pages);
-    let area = mm.vmas.borrow().find(from).ok_or(Errno::Efault)?;
-    if from + pages > area.end {
+    let areas = mm.vmas.borrow().overlapping(from, end).to_vec();
+    let begins = areas.first().is_some_and(|area| area.start <= from);
+    if m.policy.mremap_moves_areas {
+        if !begins {
+            return Err(Errno::Efault);
+        }
+        // Holes between the areas stay as wide as they are, and what is mapped at their target stays.
+        for area in &areas {
+            let (first, behind) = (area.start.max(from), area.end.min(end));
+            move_area(m, mm, first, to + (first - from), behind - first)?;
+        }
+        return Ok(());
+    }
+    if m.policy.mremap_looks_first && !begins {
         return Err(Errno::Efault);
     }
+    munmap::unmap_locked(m, mm, to, to + pages);
+    if !begins || areas[0].end < end {
+        return Err(Errno::Efault);
+    }
+    move_area(m, mm, from, to, pages)
+}
+
+/// Moves a part of one area.
+fn move_area(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
+    munmap::unmap_locked(m, mm, to, to + pages);
+    let area = mm.vmas.borrow().find(from).ok_or(Errno::Efault)?;
     if !has_room(mm, from, to, pages) {
         return Err(Errno::Enomem);
     }
