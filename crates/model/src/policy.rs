@@ -381,6 +381,16 @@ policies! {
         (at(6, 13), MigrateQueue::Forget, "__folio_migrate_mapping(), mm/migrate.c (v6.13, v6.17)"),
         (at(7, 0), MigrateQueue::AsUnmapped, "migrate_folio_move(), mm/migrate.c (v7.2)"),
     ],
+    /// mremap refuses a source that begins in a hole before it unmaps the target.
+    mremap_looks_first: bool = [
+        (FIRST, false, "mremap_to(), vma_to_resize(), mm/mremap.c (v4.4)"),
+        (at(5, 16), true, "Linux commit 550a7d60bd5e (\"mm, hugepages: add mremap() support for hugepage backed vma\", v5.16; release unverified)"),
+    ],
+    /// mremap moves several areas at once, with the holes between them.
+    mremap_moves_areas: bool = [
+        (FIRST, false, "vma_to_resize(), mm/mremap.c (v6.14)"),
+        (at(6, 17), true, "remap_move(), mm/mremap.c (v7.0), Linux commit d23cb648e365 (\"mm/mremap: permit mremap() move of multiple VMAs\", v6.17)"),
+    ],
     /// MADV_DONTNEED frees page tables that it empties.
     dontneed_frees_tables: bool = [
         (FIRST, false, "zap_pte_range(), mm/memory.c (v6.13)"),

@@ -1,6 +1,8 @@
 //! What is true: who maps and who holds each page, counted from page tables and holders, never from
 //! counters.
 
+use std::collections::BTreeMap;
+
 use crate::field::Field;
 use crate::machine::Machine;
 use crate::machine::holders::HoldKind;
@@ -162,15 +164,10 @@ impl Truth {
         for page in &mut self.pages[range.indexes()] {
             page.ptes += 1;
         }
-        let (mut first, end) = (range.first, range.first.0 + range.len);
-        while first.0 < end {
-            let folio = m.folio(first);
-            let stop = end.min(folio.head.0 + folio.pages());
-            let count = u64::from(stop - first.0);
-            self.folios[folio.head.index()].ptes += count;
-            self.seen_by(m, folio, mm, count, slots);
-            first = Pfn(stop);
-        }
+        for_each_folio(m, range, |folio, count| {
+            self.folios[folio.head.index()].ptes += u64::from(count);
+            self.seen_by(m, folio, mm, u64::from(count), slots);
+        });
     }
 
     fn seen_by(&mut self, m: &Machine, folio: Folio, mm: MmId, entries: u64, slots: bool) {
@@ -189,32 +186,34 @@ impl Truth {
         }
     }
 
+    /// Counts areas for each large folio that they map, from the entries alone.
     fn count_vmas(&mut self, m: &Machine, mm: &crate::machine::Mm) {
         let vmas = mm.vmas.borrow();
         for vma in vmas.all() {
-            let mut last = None;
-            let mut folios: Vec<Folio> = Vec::new();
+            let mut pages: BTreeMap<Pfn, u32> = BTreeMap::new();
             let mut at = vma.start;
             while let Some(found) = mm.table.next_pmd(at, vma.end) {
                 let end = vma.end.min(mm.table.pmd_end(found));
-                for page in found..end {
-                    let entry = mm.table.read(page);
-                    if !entry.is_present() || entry.is_zero() {
-                        continue;
+                at = found;
+                while at < end {
+                    let (entry, len) = match mm.table.pmd(at) {
+                        Pmd::Leaf(_) => (mm.table.read(at), end - at),
+                        _ => mm.table.run(at, end - at, Alike::IgnoringWrite),
+                    };
+                    if entry.is_present() && !entry.is_zero() {
+                        for_each_folio(m, PageRange::new(entry.page(), len as u32), |folio, count| {
+                            if folio.is_large() {
+                                *pages.entry(folio.head).or_default() += count;
+                            }
+                        });
                     }
-                    let folio = m.folio(entry.page());
-                    if last != Some(folio) && !folios.contains(&folio) {
-                        folios.push(folio);
-                    }
-                    last = Some(folio);
+                    at += len;
                 }
-                at = end;
             }
-            for folio in folios {
-                let pages = m.pages_in_vma(mm, vma, folio);
-                let seen = &mut self.folios[folio.head.index()];
+            for (head, count) in pages {
+                let seen = &mut self.folios[head.index()];
                 seen.vmas += 1;
-                seen.partial_vmas += u32::from(pages < folio.pages());
+                seen.partial_vmas += u32::from(count < m.folio(head).pages());
             }
         }
     }
@@ -241,5 +240,16 @@ impl Truth {
         for page in m.holders.lru_batch().iter().chain(m.holders.list().iter()) {
             self.folios[m.folio(*page).head.index()].held += 1;
         }
+    }
+}
+
+/// Calls `f` for each folio in a range of used frames, and how many frames of the range are its.
+fn for_each_folio(m: &Machine, range: PageRange, mut f: impl FnMut(Folio, u32)) {
+    let (mut first, end) = (range.first, range.first.0 + range.len);
+    while first.0 < end {
+        let folio = m.folio(first);
+        let stop = end.min(folio.head.0 + folio.pages());
+        f(folio, stop - first.0);
+        first = Pfn(stop);
     }
 }

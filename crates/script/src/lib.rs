@@ -6,5 +6,6 @@ pub mod diagnostic;
 pub mod diff;
 mod lex;
 pub mod parse;
+pub mod random;
 pub mod run;
 pub mod trace;

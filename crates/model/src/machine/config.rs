@@ -39,6 +39,13 @@ pub struct Config {
 /// Memory of a machine where nothing else is said: 4 GiB.
 pub const DEFAULT_FRAMES: u32 = 1 << 20;
 
+/// Entries of page tables that a machine with so much memory has room for: a sixteenth of the memory, and
+/// enough for some processes on the smallest machine.
+pub(super) fn table_entries(frames: u32) -> i64 {
+    const ENTRIES_OF_A_FRAME: i64 = 512;
+    (i64::from(frames) * ENTRIES_OF_A_FRAME / 16).max(1 << 16)
+}
+
 impl Config {
     /// The settings that a scenario starts from.
     pub fn new(pmd_order: u8) -> Config {

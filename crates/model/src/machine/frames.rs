@@ -92,7 +92,9 @@ impl Frames {
 
     /// Takes a free block of `order`, the lowest one that fits; `None` when memory is full.
     pub fn alloc(&self, order: Order, kind: Kind, mapping: Option<Mapping>) -> Option<Folio> {
-        let first = self.take_free(order)?;
+        // The zero page is part of the kernel's image, beside the memory.
+        let beside = u32::from(kind == Kind::Zero && order == Order::ZERO);
+        let first = self.take_free(order, self.limit + beside)?;
         let mapping = mapping.unwrap_or(Mapping { root: AnonRoot(0), index: 0 });
         let mut frame = Frame { order: order.0, kind: Some(kind), root: mapping.root, ..FREE };
         frame.set_index(mapping.index);
@@ -102,25 +104,41 @@ impl Frames {
         Some(folio)
     }
 
-    fn take_free(&self, order: Order) -> Option<u32> {
-        let mut free = self.free.borrow_mut();
-        let mut found =
-            (order.0..=self.largest).find_map(|o| free[usize::from(o)].pop_first().map(|block| (o, block)));
-        if found.is_none() {
-            let mut frames = self.frames.borrow_mut();
-            let (first, pages) = (frames.len() as u32, 1 << self.largest);
-            if order.0 <= self.largest && first + pages <= self.limit {
-                frames.resize((first + pages) as usize, FREE);
-                found = Some((self.largest, first >> self.largest));
+    fn take_free(&self, order: Order, limit: u32) -> Option<u32> {
+        loop {
+            let mut free = self.free.borrow_mut();
+            let found = (order.0..=self.largest)
+                .find_map(|o| free[usize::from(o)].pop_first().map(|block| (o, block)));
+            let Some((mut have, mut block)) = found else {
+                drop(free);
+                self.grow(limit)?;
+                continue;
+            };
+            while have > order.0 {
+                have -= 1;
+                block *= 2;
+                free[usize::from(have)].insert(block + 1);
             }
+            return Some(block << order.0);
         }
-        let (mut have, mut block) = found?;
-        while have > order.0 {
-            have -= 1;
-            block *= 2;
-            free[usize::from(have)].insert(block + 1);
+    }
+
+    /// Frees frames that were never used, a block of the greatest order if so many are left; `None` if there
+    /// are none.
+    fn grow(&self, limit: u32) -> Option<()> {
+        let mut frames = self.frames.borrow_mut();
+        let mut first = frames.len() as u32;
+        let end = limit.min(first + (1 << self.largest));
+        if first >= end {
+            return None;
         }
-        Some(block << order.0)
+        frames.resize(end as usize, FREE);
+        while first < end {
+            let order = first.trailing_zeros().min((end - first).ilog2()).min(u32::from(self.largest));
+            self.free.borrow_mut()[order as usize].insert(first >> order);
+            first += 1 << order;
+        }
+        Some(())
     }
 
     /// Gives a folio's frames back and joins them with free neighbours.
@@ -257,5 +275,15 @@ mod tests {
         assert_eq!((first.head, second.head), (Pfn(0), Pfn(16)));
         assert_eq!(frames.folio(Pfn(4)), None);
         assert_eq!(frames.folios().count(), 2);
+    }
+
+    #[test]
+    fn memory_may_end_anywhere_and_the_zero_page_is_beside_it() {
+        let frames = Frames::new(7, Order(9));
+        let orders = [2, 1, 0].map(|order| frames.alloc(Order(order), Kind::Anon, None).expect("room").head);
+        assert_eq!(orders, [Pfn(0), Pfn(4), Pfn(6)]);
+        assert_eq!(frames.alloc(Order::ZERO, Kind::Anon, None), None);
+        assert!(frames.alloc(Order::ZERO, Kind::Zero, None).is_some());
+        assert_eq!(frames.alloc(Order::ZERO, Kind::Anon, None), None);
     }
 }

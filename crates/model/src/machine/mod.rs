@@ -31,7 +31,7 @@ use deferred::DeferredQueue;
 use frames::{AnonRoot, Frames, Mapping};
 use holders::Holders;
 use lock::{Guard, Lock, Locks};
-use page_table::{Alike, Entry, PageTable};
+use page_table::{Alike, Budget, Entry, PageTable};
 use vma::{Vma, Vmas};
 
 /// An address space.
@@ -85,12 +85,14 @@ pub struct Machine {
     counters: Box<dyn CounterMemory>,
     mms: RefCell<Vec<Option<Rc<Mm>>>>,
     roots: RefCell<Vec<Vec<MmId>>>,
+    anon_vmas: Cell<u32>,
     deferred: DeferredQueue,
     locks: Locks,
     lru_hold: Cell<bool>,
     zero_page: Cell<Option<Folio>>,
     huge_zero: Cell<Option<Folio>>,
     gather: RefCell<Vec<(Folio, i32)>>,
+    tables: Budget,
     checked: bool,
     watched: Cell<bool>,
     events: RefCell<Vec<Event>>,
@@ -118,10 +120,11 @@ impl Machine {
             Mode::Recorded => Box::new(Recording::default()),
         };
         let checked = mode != Mode::Fast;
+        let frames = config.frames;
         Machine {
             scheme: profile.scheme,
             policy: profile.policy,
-            frames: Frames::new(config.frames, config.pmd()),
+            frames: Frames::new(frames, config.pmd()),
             config: RefCell::new(config),
             stats: Stats::default(),
             holders: Holders::default(),
@@ -129,12 +132,14 @@ impl Machine {
             // Ids start at 1; root 0 belongs to nobody.
             mms: RefCell::new(vec![None]),
             roots: RefCell::new(vec![Vec::new()]),
+            anon_vmas: Cell::new(0),
             deferred: DeferredQueue::default(),
             locks: Locks::new(checked),
             lru_hold: Cell::new(false),
             zero_page: Cell::new(None),
             huge_zero: Cell::new(None),
             gather: RefCell::default(),
+            tables: Budget::new(config::table_entries(frames)),
             checked,
             watched: Cell::new(false),
             events: RefCell::default(),
@@ -184,7 +189,7 @@ impl Machine {
         let mm = Rc::new(Mm {
             id: MmId(free as u32),
             vmas: RefCell::default(),
-            table: PageTable::new(self.pmd_order().0),
+            table: PageTable::new(self.pmd_order().0, self.tables.clone()),
             has_pinned: Cell::new(false),
         });
         mms[free] = Some(Rc::clone(&mm));
@@ -236,6 +241,12 @@ impl Machine {
         self.roots.borrow()[root.0 as usize].clone()
     }
 
+    /// The number of a new anon_vma.
+    pub fn add_anon_vma(&self) -> u32 {
+        self.anon_vmas.set(self.anon_vmas.get() + 1);
+        self.anon_vmas.get()
+    }
+
     // Folios and their references.
 
     /// A fresh folio with one reference; `None` when memory is full.
@@ -251,12 +262,13 @@ impl Machine {
         Some(folio)
     }
 
-    /// The shared zero page; `None` when memory is full.
-    pub fn zero_page(&self) -> Option<Folio> {
-        if self.zero_page.get().is_none() {
-            self.zero_page.set(self.alloc_kind(Order::ZERO, Kind::Zero, None));
-        }
-        self.zero_page.get()
+    /// The shared zero page.
+    pub fn zero_page(&self) -> Folio {
+        self.zero_page.get().unwrap_or_else(|| {
+            let zero = self.alloc_kind(Order::ZERO, Kind::Zero, None);
+            self.zero_page.set(zero);
+            zero.expect("it is part of the kernel, and there even when memory is full")
+        })
     }
 
     /// The huge zero folio; `None` when memory is full.
@@ -697,7 +709,13 @@ impl Machine {
 
 impl Clone for Machine {
     fn clone(&self) -> Machine {
-        let mms = self.mms.borrow().iter().map(|mm| mm.as_ref().map(|mm| Rc::new(Mm::clone(mm)))).collect();
+        let tables = self.tables.copy();
+        let own = |mm: &Mm| {
+            let mut mm = mm.clone();
+            mm.table.set_budget(tables.clone());
+            Rc::new(mm)
+        };
+        let mms = self.mms.borrow().iter().map(|mm| mm.as_deref().map(own)).collect();
         Machine {
             scheme: self.scheme,
             policy: self.policy,
@@ -708,12 +726,14 @@ impl Clone for Machine {
             counters: self.counters.boxed_clone(),
             mms: RefCell::new(mms),
             roots: self.roots.clone(),
+            anon_vmas: self.anon_vmas.clone(),
             deferred: self.deferred.clone(),
             locks: self.locks.clone(),
             lru_hold: self.lru_hold.clone(),
             zero_page: self.zero_page.clone(),
             huge_zero: self.huge_zero.clone(),
             gather: self.gather.clone(),
+            tables,
             checked: self.checked,
             watched: self.watched.clone(),
             events: self.events.clone(),

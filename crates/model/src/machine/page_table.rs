@@ -3,8 +3,9 @@
 //! Operations touch entries through `read`, `set`, `cmpxchg`, `clear` and their forms for ranges; a range
 //! never leaves one table, as in the kernel a page-table lock covers one table.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::units::Pfn;
 
@@ -138,18 +139,78 @@ enum Slot {
 /// PMDs that stand together; an address space has few, so that walking it is walking arrays.
 const FANOUT: u64 = 16;
 
+/// What a directory costs, in entries: its slots are larger than entries.
+const DIRECTORY_COST: i64 = FANOUT as i64 * (size_of::<Slot>() / size_of::<Entry>()) as i64;
+
+/// Memory that is left for the page tables of a machine, in entries. All its address spaces share it.
+#[derive(Clone, Debug)]
+pub struct Budget(Rc<Cell<i64>>);
+
+impl Budget {
+    /// Memory for this many entries.
+    pub fn new(entries: i64) -> Budget {
+        Budget(Rc::new(Cell::new(entries)))
+    }
+
+    /// As much as is left here, for another machine.
+    pub fn copy(&self) -> Budget {
+        Budget::new(self.0.get())
+    }
+
+    fn take(&self, entries: i64) {
+        self.0.set(self.0.get() - entries);
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Directory {
+    slots: Box<[Slot]>,
+    /// How many slots are not empty; without any there is no directory.
+    used: u64,
+}
+
 /// The page tables of one address space. Addresses are in pages.
 #[derive(Clone)]
 pub struct PageTable {
     /// Base-2 logarithm of the pages that a PMD maps.
     order: u8,
-    directories: RefCell<BTreeMap<u64, Box<[Slot]>>>,
+    directories: RefCell<BTreeMap<u64, Directory>>,
+    budget: Budget,
 }
 
 impl PageTable {
-    /// Empty tables with PMDs of this order.
-    pub fn new(order: u8) -> PageTable {
-        PageTable { order, directories: RefCell::default() }
+    /// Empty tables with PMDs of this order, which take their memory from `budget`.
+    pub fn new(order: u8, budget: Budget) -> PageTable {
+        PageTable { order, directories: RefCell::default(), budget }
+    }
+
+    /// Lets the tables belong to another machine, whose budget they were taken from already.
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.budget = budget;
+    }
+
+    /// Whether there is memory for something at the PMD of `at`. Where a PMD is or was mapped there is: as in
+    /// the kernel, what maps a whole folio keeps a table in store for the day when it is split.
+    pub fn has_room(&self, at: u64) -> bool {
+        self.has_room_for([at])
+    }
+
+    /// Whether there is memory for something at the PMDs of all these pages, which go up.
+    pub fn has_room_for(&self, pages: impl IntoIterator<Item = u64>) -> bool {
+        let (mut cost, mut last, mut last_new) = (0, None, None);
+        for at in pages {
+            if last == Some(self.pmd_start(at)) || self.pmd(at) != Pmd::None {
+                continue;
+            }
+            last = Some(self.pmd_start(at));
+            cost += self.pmd_pages() as i64;
+            let directory = self.place(at).0;
+            if last_new != Some(directory) && !self.directories.borrow().contains_key(&directory) {
+                last_new = Some(directory);
+                cost += DIRECTORY_COST;
+            }
+        }
+        cost == 0 || self.budget.0.get() >= cost
     }
 
     /// Pages that a PMD maps.
@@ -179,17 +240,50 @@ impl PageTable {
     #[inline]
     fn with_slot<T>(&self, at: u64, f: impl FnOnce(Option<&Slot>) -> T) -> T {
         let (directory, index) = self.place(at);
-        f(self.directories.borrow().get(&directory).map(|slots| &slots[index]))
+        f(self.directories.borrow().get(&directory).map(|directory| &directory.slots[index]))
     }
 
+    /// Changes a table; there must be one.
     #[inline]
-    fn with_slot_mut<T>(&self, at: u64, f: impl FnOnce(&mut Slot) -> T) -> T {
+    fn with_table<T>(&self, at: u64, f: impl FnOnce(&mut [Entry]) -> T) -> T {
         let (directory, index) = self.place(at);
         let mut directories = self.directories.borrow_mut();
-        let slots = directories
-            .entry(directory)
-            .or_insert_with(|| vec![Slot::default(); FANOUT as usize].into_boxed_slice());
-        f(&mut slots[index])
+        match directories.get_mut(&directory).map(|directory| &mut directory.slots[index]) {
+            Some(Slot::Table(table)) => f(table),
+            _ => unreachable!("a PTE is changed where there is no table"),
+        }
+    }
+
+    /// Puts something, or nothing, at the PMD of `at`; says what was there. Who puts something where nothing
+    /// was has asked for room.
+    fn replace(&self, at: u64, new: Slot) -> Slot {
+        let (directory, index) = self.place(at);
+        let mut directories = self.directories.borrow_mut();
+        let fills = !matches!(new, Slot::None);
+        if !fills && !directories.contains_key(&directory) {
+            return Slot::None;
+        }
+        let entry = directories.entry(directory).or_insert_with(|| {
+            self.budget.take(DIRECTORY_COST);
+            Directory { slots: vec![Slot::None; FANOUT as usize].into_boxed_slice(), used: 0 }
+        });
+        let old = std::mem::replace(&mut entry.slots[index], new);
+        match (matches!(old, Slot::None), fills) {
+            (true, true) => {
+                entry.used += 1;
+                self.budget.take(self.pmd_pages() as i64);
+            }
+            (false, false) => {
+                entry.used -= 1;
+                self.budget.take(-(self.pmd_pages() as i64));
+            }
+            _ => {}
+        }
+        if entry.used == 0 {
+            directories.remove(&directory);
+            self.budget.take(-DIRECTORY_COST);
+        }
+        old
     }
 
     /// What stands at the PMD of `at`.
@@ -204,38 +298,38 @@ impl PageTable {
 
     /// Sets the PMD of `at` to an entry for a whole folio.
     pub fn set_pmd(&self, at: u64, entry: Entry) {
-        self.with_slot_mut(at, |slot| *slot = Slot::Leaf(entry));
+        self.replace(at, Slot::Leaf(entry));
     }
 
     /// Empties the PMD of `at`; a table there is freed.
     pub fn clear_pmd(&self, at: u64) {
-        self.with_slot_mut(at, |slot| *slot = Slot::None);
+        self.replace(at, Slot::None);
+    }
+
+    /// Empties all PMDs.
+    pub fn clear_all(&self) {
+        let directories = std::mem::take(&mut *self.directories.borrow_mut());
+        for directory in directories.values() {
+            self.budget.take(-DIRECTORY_COST - (directory.used << self.order) as i64);
+        }
     }
 
     /// Puts an empty table at the PMD of `at`, where nothing stands.
     pub fn add_table(&self, at: u64) {
-        let pages = self.pmd_pages() as usize;
-        self.with_slot_mut(at, |slot| {
-            debug_assert!(matches!(slot, Slot::None), "a table over a PMD entry");
-            *slot = Slot::Table(vec![Entry::NONE; pages].into_boxed_slice());
-        });
+        debug_assert!(self.pmd(at) == Pmd::None, "a table over a PMD entry");
+        self.replace_pmd_by_table(at, Entry::NONE);
     }
 
     /// Replaces the PMD of `at` by a table whose entries are `first` and its successors.
     pub fn replace_pmd_by_table(&self, at: u64, first: Entry) {
         let table: Box<[Entry]> = (0..self.pmd_pages()).map(|i| first.advanced(i)).collect();
-        self.with_slot_mut(at, |slot| *slot = Slot::Table(table));
-    }
-
-    /// Takes the table at the PMD of `at` away, to put it elsewhere.
-    fn take(&self, at: u64) -> Slot {
-        self.with_slot_mut(at, std::mem::take)
+        self.replace(at, Slot::Table(table));
     }
 
     /// Moves what stands at one PMD to another, which must be empty.
     pub fn move_pmd(&self, from: u64, to: u64) {
-        let slot = self.take(from);
-        self.with_slot_mut(to, |target| *target = slot);
+        let slot = self.replace(from, Slot::None);
+        self.replace(to, slot);
     }
 
     /// The entry that maps page `at`: its PTE, or of a PMD entry the part for that page.
@@ -297,8 +391,7 @@ impl PageTable {
     /// Sets `len` PTEs from `at` on to `first` and its successors; there must be a table.
     pub fn set_run(&self, at: u64, len: u64, first: Entry) {
         let offset = (at & (self.pmd_pages() - 1)) as usize;
-        self.with_slot_mut(at, |slot| {
-            let Slot::Table(table) = slot else { unreachable!("a PTE is set where there is no table") };
+        self.with_table(at, |table| {
             for (i, entry) in table[offset..offset + len as usize].iter_mut().enumerate() {
                 *entry = first.advanced(i as u64);
             }
@@ -308,8 +401,7 @@ impl PageTable {
     /// Takes the right to write from `len` PTEs from `at` on, or gives it.
     pub fn protect_run(&self, at: u64, len: u64, write: bool) {
         let offset = (at & (self.pmd_pages() - 1)) as usize;
-        self.with_slot_mut(at, |slot| {
-            let Slot::Table(table) = slot else { unreachable!("a PTE is changed where there is no table") };
+        self.with_table(at, |table| {
             for entry in &mut table[offset..offset + len as usize] {
                 *entry = entry.with_write(write);
             }
@@ -323,7 +415,7 @@ impl PageTable {
         }
         let directories = self.directories.borrow();
         let (first, index) = self.place(at);
-        for (directory, slots) in directories.range(first..) {
+        for (directory, Directory { slots, .. }) in directories.range(first..) {
             let from = if *directory == first { index } else { 0 };
             for (i, slot) in slots.iter().enumerate().skip(from) {
                 if !matches!(slot, Slot::None) {
@@ -354,8 +446,10 @@ impl PageTable {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let directories = self.directories.borrow();
-        let tables =
-            directories.values().flat_map(|slots| slots.iter()).filter(|slot| matches!(slot, Slot::Table(_)));
+        let tables = directories
+            .values()
+            .flat_map(|directory| directory.slots.iter())
+            .filter(|slot| matches!(slot, Slot::Table(_)));
         directories.len() * FANOUT as usize * size_of::<Slot>()
             + tables.count() * self.pmd_pages() as usize * size_of::<Entry>()
     }
@@ -363,12 +457,12 @@ impl PageTable {
 
 #[cfg(test)]
 mod tests {
-    use super::{Alike, Entry, PageTable, Pmd};
+    use super::{Alike, Budget, DIRECTORY_COST, Entry, PageTable, Pmd};
     use crate::units::Pfn;
 
     #[test]
     fn runs_end_where_frames_are_not_consecutive() {
-        let table = PageTable::new(4);
+        let table = PageTable::new(4, Budget::new(1 << 20));
         table.replace_pmd_by_table(32, Entry::present(Pfn(64), true));
         table.set(40, Entry::present(Pfn(7), true));
         table.protect_run(34, 1, false);
@@ -380,7 +474,7 @@ mod tests {
 
     #[test]
     fn empty_pmds_are_skipped() {
-        let table = PageTable::new(1);
+        let table = PageTable::new(1, Budget::new(1 << 20));
         table.set_pmd(1000, Entry::present(Pfn(2), true));
         assert_eq!(table.next_pmd(0, u64::MAX), Some(1000));
         assert_eq!(table.next_pmd(1001, u64::MAX), Some(1001));
@@ -391,5 +485,24 @@ mod tests {
         table.move_pmd(1000, 20);
         assert_eq!(table.pmd(1000), Pmd::None);
         assert_eq!(table.next_pmd(0, 30), Some(20));
+    }
+
+    #[test]
+    fn tables_take_from_the_budget_and_give_back() {
+        let budget = Budget::new(DIRECTORY_COST + 2 * 16);
+        let table = PageTable::new(4, budget.clone());
+        assert!(table.has_room(0) && table.has_room_for([3, 5, 16, 31]));
+        assert!(!table.has_room_for([0, 16, 32]), "three tables do not fit");
+        assert!(!table.has_room_for([0, 64 << 4]), "nor do two directories");
+        table.set_pmd(0, Entry::present(Pfn(16), true));
+        table.replace_pmd_by_table(0, Entry::NONE);
+        table.add_table(16);
+        assert!(!table.has_room(32) && table.has_room(31));
+        table.move_pmd(16, 48);
+        table.clear_pmd(0);
+        table.clear_pmd(0);
+        assert!(table.has_room(32));
+        table.clear_all();
+        assert_eq!(budget.0.get(), DIRECTORY_COST + 2 * 16);
     }
 }

@@ -31,6 +31,16 @@ pub enum ThpAdvice {
     NoHuge,
 }
 
+/// What an area shares with those that it was one with when it first got anonymous memory of its own (the
+/// anon_vma in the kernel).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AnonVma {
+    /// Its number.
+    pub id: u32,
+    /// The area was copied by fork, and has its parent's too.
+    pub inherited: bool,
+}
+
 /// An area of an address space; addresses and offsets are in pages.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Vma {
@@ -48,6 +58,8 @@ pub struct Vma {
     pub locked: bool,
     /// Whose anonymous folios it may map.
     pub root: AnonRoot,
+    /// With which areas it can become one; `None` while it has mapped nothing but the zero page.
+    pub anon: Option<AnonVma>,
 }
 
 impl Vma {
@@ -56,12 +68,21 @@ impl Vma {
         at >= self.start && at < self.end
     }
 
-    /// Whether `next` continues this area in every respect, so that both can be one.
+    /// Whether `next` continues this area in every respect, so that both can be one (`vma_merge()`, mm/mmap.c).
     pub fn merges_with(&self, next: &Vma) -> bool {
+        let anon = match (self.anon, next.anon) {
+            (Some(one), None) | (None, Some(one)) => !one.inherited,
+            (one, other) => one == other,
+        };
+        anon && self.protection == next.protection && self.could_share_anon(next)
+    }
+
+    /// Whether `next` continues this area but for what it allows: then both use one anon_vma
+    /// (`anon_vma_compatible()`, mm/mmap.c).
+    fn could_share_anon(&self, next: &Vma) -> bool {
         self.end == next.start
             && self.offset + (self.end - self.start) == next.offset
             && self.root == next.root
-            && self.protection == next.protection
             && self.advice == next.advice
             && self.locked == next.locked
     }
@@ -119,6 +140,21 @@ impl Vmas {
         at >= end
     }
 
+    /// Gives the area that holds `at` an anon_vma, if it has none: that of a neighbour that it could be one
+    /// with, the next one before the previous one, else a new one (`__anon_vma_prepare()`, mm/rmap.c).
+    pub fn prepare_anon(&mut self, at: u64, new: impl FnOnce() -> u32) {
+        let index = self.areas.partition_point(|vma| vma.end <= at);
+        let Some(vma) = self.areas.get(index).filter(|vma| vma.anon.is_none()) else { return };
+        let of = |neighbour: &Vma| neighbour.anon.filter(|anon| !anon.inherited);
+        let next = self.areas.get(index + 1).filter(|next| vma.could_share_anon(next)).and_then(of);
+        let previous = || {
+            let previous = self.areas[..index].last().filter(|previous| previous.could_share_anon(vma));
+            previous.and_then(of)
+        };
+        let anon = next.or_else(previous).unwrap_or_else(|| AnonVma { id: new(), inherited: false });
+        self.areas[index].anon = Some(anon);
+    }
+
     /// Puts an area where none is.
     pub fn insert(&mut self, vma: Vma) {
         let index = self.areas.partition_point(|other| other.start < vma.start);
@@ -143,18 +179,19 @@ impl Vmas {
 
     /// Changes the areas within `start..end`, at whose ends areas were cut before.
     pub fn update(&mut self, start: u64, end: u64, change: impl Fn(&mut Vma)) {
-        for vma in &mut self.areas {
-            if vma.start >= start && vma.end <= end {
-                change(vma);
-            }
+        let first = self.areas.partition_point(|vma| vma.start < start);
+        for vma in self.areas[first..].iter_mut().take_while(|vma| vma.end <= end) {
+            change(vma);
         }
     }
 
     /// The first place in `start..=end` where two areas can become one.
     pub fn mergeable(&self, start: u64, end: u64) -> Option<u64> {
-        self.areas
+        let first = self.areas.partition_point(|vma| vma.end < start);
+        self.areas[first..]
             .windows(2)
-            .find(|pair| pair[0].end >= start && pair[0].end <= end && pair[0].merges_with(&pair[1]))
+            .take_while(|pair| pair[0].end <= end)
+            .find(|pair| pair[0].merges_with(&pair[1]))
             .map(|pair| pair[0].end)
     }
 
@@ -162,13 +199,15 @@ impl Vmas {
     pub fn merge(&mut self, at: u64) {
         let index = self.areas.partition_point(|vma| vma.end <= at);
         let right = self.areas.remove(index);
-        self.areas[index - 1].end = right.end;
+        let left = &mut self.areas[index - 1];
+        left.end = right.end;
+        left.anon = left.anon.or(right.anon);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Protection, ThpAdvice, Vma, Vmas};
+    use super::{AnonVma, Protection, ThpAdvice, Vma, Vmas};
     use crate::machine::frames::AnonRoot;
 
     fn area(start: u64, end: u64) -> Vma {
@@ -180,6 +219,7 @@ mod tests {
             advice: ThpAdvice::None,
             locked: false,
             root: AnonRoot(1),
+            anon: None,
         }
     }
 
@@ -208,5 +248,20 @@ mod tests {
         assert!(!vmas.covers(9, 13) && !vmas.covers(10, 12) && !vmas.covers(15, 21));
         assert_eq!(vmas.overlapping(5, 13).len(), 2);
         assert_eq!(vmas.overlapping(10, 12).len(), 0);
+    }
+
+    #[test]
+    fn areas_with_memory_of_their_own_stay_apart() {
+        let mut vmas = Vmas::default();
+        vmas.insert(area(0, 16));
+        vmas.split(8);
+        vmas.update(0, 8, |vma| vma.locked = true);
+        vmas.prepare_anon(0, || 1);
+        vmas.update(0, 8, |vma| vma.locked = false);
+        assert_eq!(vmas.mergeable(0, 16), Some(8), "one has none yet");
+        vmas.prepare_anon(8, || 2);
+        assert_eq!(vmas.mergeable(0, 16), Some(8), "it took its neighbour's");
+        vmas.update(8, 16, |vma| vma.anon = Some(AnonVma { id: 2, inherited: false }));
+        assert_eq!(vmas.mergeable(0, 16), None);
     }
 }

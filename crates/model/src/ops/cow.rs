@@ -13,6 +13,7 @@ use crate::units::{Folio, Level, Order, PageRange, Pfn};
 pub(super) fn write_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
     let entry = mm.table.read(at);
     if entry.is_zero() {
+        fault::prepare_anon(m, mm, at);
         let new = fault::new_folio(m, mm, vma, at, Order::ZERO).ok_or(Errno::Enomem)?;
         mm.table.set(at, Entry::present(new.head, true));
         return Ok(());
@@ -148,8 +149,7 @@ fn copy_folio(m: &Machine, mm: &Mm, vma: &Vma, start: u64, old: Folio) -> Outcom
 
 fn copy_to_pages(m: &Machine, mm: &Mm, vma: &Vma, start: u64, old: Folio) -> Outcome {
     let entry = mm.table.read(start);
-    mm.table.clear_pmd(start);
-    mm.table.add_table(start);
+    mm.table.replace_pmd_by_table(start, Entry::NONE);
     for (i, page) in (0u64..).zip(old.range().iter()) {
         let Some(new) = fault::new_folio(m, mm, vma, start + i, Order::ZERO) else {
             // Not enough memory for all: take the copies back and leave the folio mapped.
@@ -170,16 +170,14 @@ fn copy_to_pages(m: &Machine, mm: &Mm, vma: &Vma, start: u64, old: Folio) -> Out
 
 fn write_huge_zero(m: &Machine, mm: &Mm, vma: &Vma, start: u64) -> Outcome {
     if m.policy.huge_zero_write == HugeZeroWrite::Thp && fault::allows(m, vma, m.pmd_order()) {
-        mm.table.clear_pmd(start);
+        // It takes the zero folio's place.
         if let Some(folio) = fault::new_thp(m, mm, vma, start) {
             if m.policy.queue_huge_zero_replacement {
                 m.queue_candidate(folio);
             }
             return Ok(());
         }
-        let zero = m.huge_zero().ok_or(Errno::Enomem)?;
-        mm.table.set_pmd(start, Entry::zero(zero.head));
     }
     split_pmd::split_pmd(m, mm, vma, start);
-    if mm.table.pmd(start) == Pmd::Table { Ok(()) } else { Err(Errno::Enomem) }
+    Ok(())
 }

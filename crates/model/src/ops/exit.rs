@@ -13,6 +13,7 @@ pub fn exit(m: &Machine, mm: &Mm) {
         for area in &areas {
             zap::zap(m, mm, area, (area.start, area.end));
         }
+        mm.table.clear_all();
         m.flush_gathered();
     }
     m.remove_mm(mm.id);

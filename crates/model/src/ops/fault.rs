@@ -99,19 +99,29 @@ fn fault_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64, access: Access) -> Outcom
     let (start, end) = (mm.table.pmd_start(at), mm.table.pmd_end(at));
     let pmd = m.pmd_order();
     let _guard = m.lock(Lock::PageTable(mm.id, start));
+    if !mm.table.has_room(start) {
+        return Err(Errno::Enomem);
+    }
     if start >= vma.start && end <= vma.end && allows(m, vma, pmd) {
+        prepare_anon(m, mm, at);
         if !access.writes() && m.policy.huge_zero {
-            let zero = m.huge_zero().ok_or(Errno::Enomem)?;
-            mm.table.set_pmd(start, Entry::zero(zero.head));
-            return Ok(());
-        }
-        if let Some(folio) = new_thp(m, mm, vma, start) {
+            if let Some(zero) = m.huge_zero() {
+                mm.table.set_pmd(start, Entry::zero(zero.head));
+                return Ok(());
+            }
+        } else if let Some(folio) = new_thp(m, mm, vma, start) {
             m.queue_candidate(folio);
             return Ok(());
         }
     }
     mm.table.add_table(start);
     Ok(())
+}
+
+/// Sees to it that the area of `at` has an anon_vma before it gets memory of its own; a fault that only maps the
+/// zero page by a PTE does without, so that fork has nothing to copy of it.
+pub(super) fn prepare_anon(m: &Machine, mm: &Mm, at: u64) {
+    mm.vmas.borrow_mut().prepare_anon(at, || m.add_anon_vma());
 }
 
 /// Allocates a THP and maps it at `start`, where nothing stands; `None` when memory is full.
@@ -129,10 +139,10 @@ pub(super) fn new_thp(m: &Machine, mm: &Mm, vma: &Vma, start: u64) -> Option<Fol
 /// meets only empty PTEs (`alloc_anon_folio()`, mm/memory.c, v6.8), at last a single page.
 fn fault_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64, access: Access) -> Outcome {
     if !access.writes() {
-        let zero = m.zero_page().ok_or(Errno::Enomem)?;
-        mm.table.set(at, Entry::zero(zero.head));
+        mm.table.set(at, Entry::zero(m.zero_page().head));
         return Ok(());
     }
+    prepare_anon(m, mm, at);
     for order in (1..m.pmd_order().0).rev().map(Order) {
         let pages = u64::from(order.pages());
         let start = at & !(pages - 1);

@@ -6,7 +6,7 @@ use super::{exit, fault, split_pmd};
 use crate::event::Errno;
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
-use crate::machine::vma::Vma;
+use crate::machine::vma::{AnonVma, Vma};
 use crate::machine::{Machine, Mm};
 use crate::scheme::Mapper;
 use crate::units::{Folio, Order, PageRange, Pfn};
@@ -20,9 +20,14 @@ pub fn fork(m: &Machine, parent: &Mm) -> Result<Rc<Mm>, Errno> {
     let _guard = m.lock(Lock::Mmap(parent.id));
     let areas = parent.vmas.borrow().all().to_vec();
     for area in &areas {
-        let own = Vma { locked: false, ..*area };
+        // An area without an anon_vma has nothing that faults would not bring again: it is not looked at.
+        let anon = area.anon.map(|_| AnonVma { id: m.add_anon_vma(), inherited: true });
+        let own = Vma { locked: false, anon, ..*area };
         child.vmas.borrow_mut().insert(own);
         m.join_root(own.root, child.id);
+        if anon.is_none() {
+            continue;
+        }
         if let Err(errno) = copy_area(m, parent, &child, area, &own) {
             exit::exit(m, &child);
             return Err(errno);
@@ -36,6 +41,9 @@ fn copy_area(m: &Machine, parent: &Mm, child: &Mm, area: &Vma, own: &Vma) -> Res
     while let Some(found) = parent.table.next_pmd(at, area.end) {
         let stop = area.end.min(parent.table.pmd_end(found));
         let _guard = m.lock(Lock::PageTable(parent.id, parent.table.pmd_start(found)));
+        if !child.table.has_room(found) {
+            return Err(Errno::Enomem);
+        }
         if let Pmd::Leaf(entry) = parent.table.pmd(found) {
             if entry.is_zero() {
                 child.table.set_pmd(found, entry);

@@ -154,13 +154,8 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
         }
         restored = true;
         let piece = m.folio(target(entry.page()));
-        if drops_zeroes
-            && !piece.is_large()
-            && !vma.locked
-            && m.frames.is_zero_filled(piece.head)
-            && let Some(zero) = m.zero_page()
-        {
-            mm.table.set(at, Entry::zero(zero.head));
+        if drops_zeroes && !piece.is_large() && !vma.locked && m.frames.is_zero_filled(piece.head) {
+            mm.table.set(at, Entry::zero(m.zero_page().head));
             at += 1;
             continue;
         }

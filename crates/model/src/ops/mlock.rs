@@ -10,7 +10,8 @@ use crate::machine::{Machine, Mm};
 /// (`do_mlock()`, `populate_vma_page_range()`, mm/mlock.c and mm/gup.c).
 ///
 /// # Errors
-/// ENOMEM if some of it is not mapped or may not be touched.
+/// ENOMEM if some of it is not mapped or may not be touched; EAGAIN when memory is full
+/// (`__mlock_posix_error_return()`, mm/mlock.c).
 pub fn lock(m: &Machine, mm: &Mm, range: (u64, u64)) -> Outcome {
     let outcome = set_locked(m, mm, range, true);
     m.lru_drain();
@@ -21,7 +22,10 @@ pub fn lock(m: &Machine, mm: &Mm, range: (u64, u64)) -> Outcome {
         let area = mm.vmas.borrow().find(at).ok_or(Errno::Enomem)?;
         let stop = end.min(area.end);
         let access = if area.protection.write { Access::PopulateWrite } else { Access::Read };
-        touch(m, mm, (at, stop - at), access).map_err(|_| Errno::Enomem)?;
+        touch(m, mm, (at, stop - at), access).map_err(|errno| match errno {
+            Errno::Enomem => Errno::Eagain,
+            _ => Errno::Enomem,
+        })?;
         at = stop;
     }
     Ok(())

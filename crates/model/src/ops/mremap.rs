@@ -12,16 +12,44 @@ use crate::machine::{Machine, Mm};
 /// elsewhere.
 ///
 /// # Errors
-/// EINVAL if both ranges overlap; EFAULT if the source is not within one area.
+/// EINVAL if both ranges overlap. EFAULT if the source does not begin in an area, or leaves it (in kernels that
+/// cannot move several): unless the kernel looks first, the target is unmapped by then. ENOMEM if there is no
+/// memory for page tables (the kernel moves back what it moved by then).
 pub fn remap(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
     let _guard = m.lock(Lock::Mmap(mm.id));
-    if from < to + pages && to < from + pages {
+    let end = from + pages;
+    if from < to + pages && to < end {
         return Err(Errno::Einval);
     }
+    let areas = mm.vmas.borrow().overlapping(from, end).to_vec();
+    let begins = areas.first().is_some_and(|area| area.start <= from);
+    if m.policy.mremap_moves_areas {
+        if !begins {
+            return Err(Errno::Efault);
+        }
+        // Holes between the areas stay as wide as they are, and what is mapped at their target stays.
+        for area in &areas {
+            let (first, behind) = (area.start.max(from), area.end.min(end));
+            move_area(m, mm, first, to + (first - from), behind - first)?;
+        }
+        return Ok(());
+    }
+    if m.policy.mremap_looks_first && !begins {
+        return Err(Errno::Efault);
+    }
+    munmap::unmap_locked(m, mm, to, to + pages);
+    if !begins || areas[0].end < end {
+        return Err(Errno::Efault);
+    }
+    move_area(m, mm, from, to, pages)
+}
+
+/// Moves a part of one area.
+fn move_area(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
     munmap::unmap_locked(m, mm, to, to + pages);
     let area = mm.vmas.borrow().find(from).ok_or(Errno::Efault)?;
-    if from + pages > area.end {
-        return Err(Errno::Efault);
+    if !has_room(mm, from, to, pages) {
+        return Err(Errno::Enomem);
     }
     let new = Vma { start: to, end: to + pages, offset: area.offset_of(from), ..area };
     split_across(m, mm, &area, from, pages);
@@ -31,6 +59,18 @@ pub fn remap(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
     munmap::unmap_locked(m, mm, from, from + pages);
     vma::merge(m, mm, to, to + pages);
     Ok(())
+}
+
+/// Whether there is memory for the page tables that the entries need at their new place.
+fn has_room(mm: &Mm, from: u64, to: u64, pages: u64) -> bool {
+    let end = from + pages;
+    let mut at = from;
+    let targets = std::iter::from_fn(|| {
+        let found = mm.table.next_pmd(at, end)?;
+        at = end.min(mm.table.pmd_end(found));
+        Some([to + (found - from), to + (at - 1 - from)])
+    });
+    mm.table.has_room_for(targets.flatten())
 }
 
 /// Splits the PMDs that cannot move as a whole.

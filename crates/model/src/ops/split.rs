@@ -46,15 +46,17 @@ pub fn debugfs(m: &Machine, mm: &crate::machine::Mm, range: (u64, u64), request:
             }
         }
         DebugfsSplit::Range => {
-            for at in range.0..range.0 + range.1 {
-                let entry = mm.table.read(at);
-                if !entry.is_present() || entry.is_zero() {
-                    continue;
+            let end = range.0 + range.1;
+            let mut at = range.0;
+            while let Some(found) = mm.table.next_pmd(at, end) {
+                let entry = mm.table.read(found);
+                if entry.is_present() && !entry.is_zero() {
+                    let folio = m.folio(entry.page());
+                    if folio.is_large() && request.order < folio.order {
+                        split_held(m, folio, request);
+                    }
                 }
-                let folio = m.folio(entry.page());
-                if folio.is_large() && request.order < folio.order {
-                    split_held(m, folio, request);
-                }
+                at = found + 1;
             }
         }
     }

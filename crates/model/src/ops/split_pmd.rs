@@ -15,10 +15,7 @@ pub fn split_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) {
     let start = mm.table.pmd_start(at);
     if entry.is_zero() {
         // Each PTE maps the zero page; nothing was counted and nothing is.
-        if let Some(zero) = m.zero_page() {
-            mm.table.replace_pmd_by_table(start, Entry::zero(zero.head));
-        }
-        return;
+        return mm.table.replace_pmd_by_table(start, Entry::zero(m.zero_page().head));
     }
     let folio = m.folio(entry.page());
     m.stats.add(Stat::PmdSplits, 1);

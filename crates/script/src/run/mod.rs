@@ -106,6 +106,31 @@ pub struct Runner<'s> {
     pub evaluated: usize,
 }
 
+impl<'s> Clone for Runner<'s> {
+    /// The same scenario at the same point, with a machine of its own: both can go on by themselves.
+    fn clone(&self) -> Runner<'s> {
+        let machine = self.machine.clone();
+        let own = |process: &Process| Process {
+            mm: machine.mm(process.mm.id).expect("a live process has an address space"),
+            windows: process.windows.clone(),
+        };
+        let processes = self.processes.iter().map(|(name, process)| (name.clone(), own(process)));
+        Runner {
+            scenario: self.scenario,
+            profile: self.profile.clone(),
+            processes: processes.collect(),
+            machine,
+            options: self.options,
+            next_item: self.next_item,
+            next_step: self.next_step,
+            next_window: self.next_window,
+            truth: self.truth.clone(),
+            last: self.last,
+            evaluated: self.evaluated,
+        }
+    }
+}
+
 /// The name of the process that is there from the start.
 pub const FIRST_PROCESS: &str = "A";
 

@@ -1,0 +1,377 @@
+//! Choosing steps: what can be done at this point, weighted by the seed's taste.
+
+use std::collections::BTreeMap;
+
+use super::world::{Hold, Page, Process};
+use super::{Prng, Shape};
+use crate::ast::{
+    Action, Advice, Backing, Hold as Batch, KernelVerb, MthpMode, Name, Outcome, Pages, ProcessVerb,
+    Protection, Region, Size, Thp, ThpMode, Value,
+};
+use crate::diagnostic::Span;
+
+/// Names of processes; the first is there from the start.
+const PROCESSES: [&str; 8] = ["A", "B", "C", "D", "E", "F", "G", "H"];
+/// Names of mappings, the last ones for reserved ranges.
+const MAPPINGS: [&str; 3] = ["x", "y", "z"];
+const RESERVED: [&str; 2] = ["u", "v"];
+
+/// A kind of step, and how often it comes where nothing else decides.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Mmap,
+    Reserve,
+    Read,
+    Write,
+    Fill,
+    Munmap,
+    Mprotect,
+    Mlock,
+    Munlock,
+    Mremap,
+    DontNeed,
+    Advise,
+    Populate,
+    Fork,
+    Exit,
+    Get,
+    Pin,
+    Drop,
+    SplitPmd,
+    Split,
+    PutBack,
+    DropCaches,
+    Thp,
+    Tune,
+    Lru,
+}
+
+const KINDS: [(Kind, u32); 25] = [
+    (Kind::Mmap, 8),
+    (Kind::Reserve, 2),
+    (Kind::Read, 6),
+    (Kind::Write, 18),
+    (Kind::Fill, 3),
+    (Kind::Munmap, 7),
+    (Kind::Mprotect, 6),
+    (Kind::Mlock, 2),
+    (Kind::Munlock, 2),
+    (Kind::Mremap, 5),
+    (Kind::DontNeed, 8),
+    (Kind::Advise, 2),
+    (Kind::Populate, 3),
+    (Kind::Fork, 10),
+    (Kind::Exit, 4),
+    (Kind::Get, 4),
+    (Kind::Pin, 4),
+    (Kind::Drop, 5),
+    (Kind::SplitPmd, 6),
+    (Kind::Split, 6),
+    (Kind::PutBack, 2),
+    (Kind::DropCaches, 3),
+    (Kind::Thp, 4),
+    (Kind::Tune, 1),
+    (Kind::Lru, 2),
+];
+
+/// Draws steps that are possible.
+pub(super) struct Chooser {
+    prng: Prng,
+    weights: Vec<u32>,
+    pmd_order: u8,
+    most_pages: u64,
+    most_processes: usize,
+    pins: bool,
+    processes: BTreeMap<&'static str, Process>,
+}
+
+impl Chooser {
+    pub(super) fn new(seed: u64, shape: &Shape) -> Chooser {
+        let mut prng = Prng::new(seed);
+        let pmd_order = shape.pmd_order.unwrap_or_else(|| prng.pick(&[1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 9]));
+        let weights = KINDS.map(|(kind, weight)| match kind {
+            Kind::Mmap | Kind::Write => weight,
+            _ => weight * prng.pick(&[0, 1, 1, 1, 1, 3, 6]),
+        });
+        Chooser {
+            prng,
+            weights: weights.to_vec(),
+            pmd_order,
+            most_pages: shape.pages.unwrap_or(if pmd_order == 9 { 2 << 9 } else { 3 << pmd_order }).max(1),
+            most_processes: shape.processes.clamp(1, PROCESSES.len()),
+            pins: shape.pins,
+            processes: BTreeMap::from([(PROCESSES[0], Process::default())]),
+        }
+    }
+
+    pub(super) const fn pmd_order(&self) -> u8 {
+        self.pmd_order
+    }
+
+    /// The next step and how it ends.
+    pub(super) fn step(&mut self) -> (Action, Outcome) {
+        loop {
+            let kind = KINDS[self.prng.weighted(&self.weights)].0;
+            let names: Vec<&'static str> = self.processes.keys().copied().collect();
+            let name = self.prng.pick(&names);
+            let step = match kind {
+                Kind::Split | Kind::PutBack | Kind::DropCaches | Kind::Thp | Kind::Tune | Kind::Lru => {
+                    self.kernel(kind, name).map(|verb| (Action::Kernel(verb), Outcome::Any))
+                }
+                _ => self
+                    .process(kind, name)
+                    .map(|(verb, outcome)| (Action::Process { name: Name::new(name), verb }, outcome)),
+            };
+            if let Some(step) = step {
+                return step;
+            }
+            // Not possible now: a mapping is what most steps need, so make one more often than by chance.
+            if self.prng.chance(1, 4)
+                && let Some((verb, outcome)) = self.process(Kind::Mmap, name)
+            {
+                return (Action::Process { name: Name::new(name), verb }, outcome);
+            }
+        }
+    }
+
+    fn process(&mut self, kind: Kind, name: &'static str) -> Option<(ProcessVerb, Outcome)> {
+        let verb = match kind {
+            Kind::Mmap => return self.mmap(name).map(|verb| (verb, Outcome::Ok)),
+            Kind::Reserve => return self.reserve(name).map(|verb| (verb, Outcome::Ok)),
+            Kind::Fork => return self.fork(name).map(|verb| (verb, Outcome::Ok)),
+            Kind::Exit => return self.exit(name).map(|verb| (verb, Outcome::Ok)),
+            Kind::Get | Kind::Pin => {
+                return self.hold(name, kind == Kind::Pin).map(|verb| (verb, Outcome::Ok));
+            }
+            Kind::Drop => return self.drop_hold(name).map(|verb| (verb, Outcome::Ok)),
+            Kind::Munmap => {
+                let (mapping, range, region) = self.region(name)?;
+                self.world(name).unmap(&mapping, range);
+                return Some((ProcessVerb::Munmap(region), Outcome::Ok));
+            }
+            Kind::Mprotect => return self.mprotect(name).map(|verb| (verb, Outcome::Any)),
+            Kind::Mremap => return self.mremap(name).map(|verb| (verb, Outcome::Any)),
+            Kind::Read => ProcessVerb::Read(self.region(name)?.2),
+            Kind::Write => ProcessVerb::Write(self.region(name)?.2),
+            Kind::Fill => ProcessVerb::Fill(self.region(name)?.2, self.prng.pick(&[0, 0, 65])),
+            Kind::Mlock => ProcessVerb::Mlock(self.region(name)?.2),
+            Kind::Munlock => ProcessVerb::Munlock(self.region(name)?.2),
+            Kind::DontNeed => ProcessVerb::Madvise(self.region(name)?.2, Advice::DontNeed),
+            Kind::Advise => {
+                let advice = self.prng.pick(&[Advice::Hugepage, Advice::Hugepage, Advice::NoHugepage]);
+                ProcessVerb::Madvise(self.region(name)?.2, advice)
+            }
+            Kind::Populate => {
+                let advice = self.prng.pick(&[Advice::PopulateRead, Advice::PopulateWrite]);
+                ProcessVerb::Madvise(self.region(name)?.2, advice)
+            }
+            Kind::SplitPmd => ProcessVerb::SplitPmd(self.region(name)?.2),
+            _ => unreachable!("the kernel's"),
+        };
+        Some((verb, Outcome::Any))
+    }
+
+    fn kernel(&mut self, kind: Kind, name: &'static str) -> Option<KernelVerb> {
+        let pmd = self.pmd_order;
+        Some(match kind {
+            Kind::Split => {
+                let (_, _, region) = self.region(name)?;
+                let region = Region { process: Some(Name::new(name)), ..region };
+                let some = self.prng.chance(1, 2);
+                let order = some.then(|| self.prng.below(u64::from(pmd) + 1) as u8);
+                let pages = 1 << pmd;
+                let at = self.prng.chance(1, 3).then(|| self.prng.below(pages));
+                KernelVerb::Split { region, order, at, list: self.prng.chance(1, 4) }
+            }
+            Kind::PutBack => KernelVerb::PutBack,
+            Kind::DropCaches => KernelVerb::DropCaches(self.prng.pick(&[1, 2, 2, 2, 3])),
+            Kind::Thp if self.prng.chance(1, 3) => KernelVerb::Thp(self.prng.pick(&[
+                ThpMode::Always,
+                ThpMode::Always,
+                ThpMode::Madvise,
+                ThpMode::Never,
+            ])),
+            Kind::Thp => {
+                let order = self.prng.below(u64::from(pmd) + 1) as u32;
+                let modes = [
+                    MthpMode::Always,
+                    MthpMode::Always,
+                    MthpMode::Inherit,
+                    MthpMode::Madvise,
+                    MthpMode::Never,
+                ];
+                KernelVerb::Mthp(Size::Pages(1 << order), self.prng.pick(&modes))
+            }
+            Kind::Tune if self.prng.chance(1, 4) => KernelVerb::Tune {
+                key: Name::new("shrink_underused"),
+                value: Value::Int(self.prng.below(2) as i64),
+            },
+            Kind::Tune => KernelVerb::Tune {
+                key: Name::new("max_ptes_none"),
+                value: Value::Int(self.prng.below(1 << pmd) as i64),
+            },
+            Kind::Lru => {
+                KernelVerb::Lru(self.prng.pick(&[Batch::Hold, Batch::Hold, Batch::Auto, Batch::Drain]))
+            }
+            _ => unreachable!("a process's"),
+        })
+    }
+
+    fn world(&mut self, name: &str) -> &mut Process {
+        self.processes.get_mut(name).expect("alive")
+    }
+
+    /// A mapping of the process, and some of its pages.
+    fn region(&mut self, name: &'static str) -> Option<(String, (u64, u64), Region)> {
+        let names: Vec<String> = self.processes[name].mappings.keys().cloned().collect();
+        if names.is_empty() {
+            return None;
+        }
+        // A second look finds a mapped one more often.
+        let mut mapping = names[self.prng.below(names.len() as u64) as usize].clone();
+        if self.processes[name].is_free(&mapping) {
+            mapping = names[self.prng.below(names.len() as u64) as usize].clone();
+        }
+        let pages = self.processes[name].mappings[&mapping].len() as u64;
+        let (range, written) = self.pages(pages);
+        let region =
+            Region { process: None, mapping: Name::new(&mapping), pages: written, span: Span::NOWHERE };
+        Some((mapping, range, region))
+    }
+
+    /// Some of `pages` pages: all, one, a range; where PMDs begin and end more often than elsewhere.
+    fn pages(&mut self, pages: u64) -> ((u64, u64), Pages) {
+        let pmd = 1 << self.pmd_order;
+        match self.prng.below(8) {
+            0 | 1 => ((0, pages), Pages::All),
+            2 | 3 => {
+                let page = self.prng.below(pages);
+                ((page, page + 1), Pages::One(page))
+            }
+            4 => {
+                let start = self.prng.below(pages.div_ceil(pmd)) * pmd;
+                let end = (start + pmd).min(pages);
+                ((start, end), Pages::Range { start, end: Some(end) })
+            }
+            5 => {
+                let start = self.prng.below(pages);
+                ((start, pages), Pages::Range { start, end: None })
+            }
+            _ => {
+                let (one, other) = (self.prng.below(pages), self.prng.below(pages));
+                let (start, end) = (one.min(other), one.max(other) + 1);
+                ((start, end), Pages::Range { start, end: Some(end) })
+            }
+        }
+    }
+
+    fn size(&mut self) -> (Size, u64) {
+        let pmd = 1u64 << self.pmd_order;
+        let most = self.most_pages;
+        if most >= pmd && self.prng.chance(2, 3) {
+            let pmds = 1 + self.prng.below(most / pmd);
+            return (Size::Pmds(pmds), pmds * pmd);
+        }
+        let pages = 1 + self.prng.below(most);
+        (Size::Pages(pages), pages)
+    }
+
+    fn mmap(&mut self, name: &'static str) -> Option<ProcessVerb> {
+        let mapping = self.prng.pick(&MAPPINGS);
+        if !self.processes[name].is_free(mapping) {
+            return None;
+        }
+        let (size, pages) = self.size();
+        let advice = self.prng.pick(&[Some(Thp::Huge), Some(Thp::Huge), Some(Thp::NoHuge), None]);
+        let read_only = self.prng.chance(1, 12);
+        let kind = if read_only { Page::ReadOnly } else { Page::ReadWrite };
+        self.world(name).map(mapping, pages, kind);
+        let name = Name::new(mapping);
+        Some(ProcessVerb::Mmap { name, size, backing: Backing::Anon, shared: false, advice, read_only })
+    }
+
+    fn reserve(&mut self, name: &'static str) -> Option<ProcessVerb> {
+        let mapping = self.prng.pick(&RESERVED);
+        if self.processes[name].mappings.contains_key(mapping) {
+            return None;
+        }
+        let (size, pages) = self.size();
+        self.world(name).reserve(mapping, pages);
+        Some(ProcessVerb::Reserve { name: Name::new(mapping), size })
+    }
+
+    fn fork(&mut self, name: &'static str) -> Option<ProcessVerb> {
+        let free: Vec<&'static str> =
+            PROCESSES.into_iter().filter(|name| !self.processes.contains_key(name)).collect();
+        if self.processes.len() >= self.most_processes {
+            return None;
+        }
+        let child = self.prng.pick(&free);
+        let copy = Process { holds: Vec::new(), ..self.processes[name].clone() };
+        self.processes.insert(child, copy);
+        Some(ProcessVerb::Fork(Name::new(child)))
+    }
+
+    fn exit(&mut self, name: &'static str) -> Option<ProcessVerb> {
+        if self.processes.len() == 1 {
+            return None;
+        }
+        self.processes.remove(name);
+        Some(ProcessVerb::Exit)
+    }
+
+    fn hold(&mut self, name: &'static str, is_pin: bool) -> Option<ProcessVerb> {
+        if is_pin && !self.pins {
+            return None;
+        }
+        let (mapping, range, region) = self.region(name)?;
+        let kinds: &[Page] = if is_pin { &[Page::ReadWrite] } else { &[Page::ReadWrite, Page::ReadOnly] };
+        if !self.processes[name].all(&mapping, range, kinds) {
+            return None;
+        }
+        self.world(name).holds.push(Hold { mapping, start: range.0, end: range.1, is_pin });
+        Some(if is_pin { ProcessVerb::Pin(region) } else { ProcessVerb::Get(region) })
+    }
+
+    fn drop_hold(&mut self, name: &'static str) -> Option<ProcessVerb> {
+        let count = self.processes[name].holds.len() as u64;
+        if count == 0 {
+            return None;
+        }
+        let index = self.prng.below(count) as usize;
+        let Hold { mapping, start, end, is_pin } = self.world(name).holds.remove(index);
+        let pages = Pages::Range { start, end: Some(end) };
+        let region = Region { process: None, mapping: Name::new(&mapping), pages, span: Span::NOWHERE };
+        Some(if is_pin { ProcessVerb::Unpin(region) } else { ProcessVerb::Put(region) })
+    }
+
+    fn mprotect(&mut self, name: &'static str) -> Option<ProcessVerb> {
+        let (mapping, range, region) = self.region(name)?;
+        let (protection, kind) = self.prng.pick(&[
+            (Protection::Ro, Page::ReadOnly),
+            (Protection::Ro, Page::ReadOnly),
+            (Protection::Rw, Page::ReadWrite),
+            (Protection::Rw, Page::ReadWrite),
+            (Protection::None, Page::NoAccess),
+        ]);
+        self.world(name).protect(&mapping, range, kind);
+        Some(ProcessVerb::Mprotect(region, protection))
+    }
+
+    fn mremap(&mut self, name: &'static str) -> Option<ProcessVerb> {
+        let (mapping, range, from) = self.region(name)?;
+        let names: Vec<String> = self.processes[name].mappings.keys().cloned().collect();
+        let to = names[self.prng.below(names.len() as u64) as usize].clone();
+        let (pages, room) = (range.1 - range.0, self.processes[name].mappings[&to].len() as u64);
+        let last = room.checked_sub(pages)?;
+        let pmd = 1 << self.pmd_order;
+        let page = match self.prng.below(3) {
+            0 => self.prng.below(last + 1),
+            1 => self.prng.below(last / pmd + 1) * pmd,
+            // As far into its PMD as the source is.
+            _ => Some(self.prng.below(last / pmd + 1) * pmd + range.0 % pmd).filter(|page| *page <= last)?,
+        };
+        self.world(name).move_to((&mapping, range), &to, page);
+        Some(ProcessVerb::Mremap { from, to: Name::new(&to), page })
+    }
+}
