@@ -3,8 +3,7 @@
 //! Operations touch entries through `read`, `set`, `cmpxchg`, `clear` and their forms for ranges; a range
 //! never leaves one table, as in the kernel a page-table lock covers one table.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
 
 use crate::units::Pfn;
 
@@ -83,10 +82,28 @@ impl Entry {
         Entry(if write { self.0 | WRITE } else { self.0 & !WRITE })
     }
 
-    /// The entry `n` pages on: the next frames, or the same zero page again.
+    /// This entry and those of the pages behind it: the next frames, or the same zero page again.
     #[inline]
-    const fn advanced(self, n: u64) -> Entry {
-        if self.is_zero() || self.is_none() { self } else { Entry(self.0 + (n << PFN)) }
+    fn successors(self) -> impl Fn(u64) -> Entry {
+        // A mask instead of a branch, so that loops over many entries are vectorised.
+        let moves = if self.is_zero() || self.is_none() { 0 } else { u64::MAX };
+        move |n| Entry(self.0 + (n << PFN & moves))
+    }
+
+    /// How many of these entries are this one and its successors, `ignored` bits aside.
+    #[inline]
+    fn alike(self, entries: &[Entry], ignored: u64) -> usize {
+        let successor = self.successors();
+        let same = |i: usize, entry: &Entry| (entry.0 ^ successor(i as u64).0) & !ignored == 0;
+        let mut count = 0;
+        // Whole chunks without a branch for each entry, which lets the compiler compare several at once.
+        for chunk in entries.chunks_exact(CHUNK) {
+            if !chunk.iter().enumerate().fold(true, |all, (i, entry)| all & same(count + i, entry)) {
+                break;
+            }
+            count += CHUNK;
+        }
+        count + entries[count..].iter().enumerate().take_while(|(i, entry)| same(count + i, entry)).count()
     }
 }
 
@@ -135,6 +152,9 @@ enum Slot {
     Table(Box<[Entry]>),
 }
 
+/// Entries that are compared at once.
+const CHUNK: usize = 16;
+
 /// PMDs that stand together; an address space has few, so that walking it is walking arrays.
 const FANOUT: u64 = 16;
 
@@ -143,13 +163,23 @@ const FANOUT: u64 = 16;
 pub struct PageTable {
     /// Base-2 logarithm of the pages that a PMD maps.
     order: u8,
-    directories: RefCell<BTreeMap<u64, Box<[Slot]>>>,
+    directories: RefCell<Vec<Directory>>,
+    /// The directory that was used last: the next use is mostly there.
+    last: Cell<usize>,
+}
+
+/// PMDs that stand together.
+#[derive(Clone, Hash)]
+struct Directory {
+    /// Which it is: sorted by this.
+    number: u64,
+    slots: Box<[Slot]>,
 }
 
 impl PageTable {
     /// Empty tables with PMDs of this order.
     pub fn new(order: u8) -> PageTable {
-        PageTable { order, directories: RefCell::default() }
+        PageTable { order, directories: RefCell::default(), last: Cell::new(0) }
     }
 
     /// Pages that a PMD maps.
@@ -176,20 +206,35 @@ impl PageTable {
         (pmd / FANOUT, (pmd % FANOUT) as usize)
     }
 
+    /// Where a directory is, or where it would have to be put.
+    #[inline]
+    fn find(&self, directories: &[Directory], number: u64) -> Result<usize, usize> {
+        let last = self.last.get();
+        if directories.get(last).is_some_and(|directory| directory.number == number) {
+            return Ok(last);
+        }
+        let found = directories.binary_search_by_key(&number, |directory| directory.number);
+        self.last.set(found.unwrap_or_else(|place| place));
+        found
+    }
+
     #[inline]
     fn with_slot<T>(&self, at: u64, f: impl FnOnce(Option<&Slot>) -> T) -> T {
         let (directory, index) = self.place(at);
-        f(self.directories.borrow().get(&directory).map(|slots| &slots[index]))
+        let directories = self.directories.borrow();
+        f(self.find(&directories, directory).ok().map(|found| &directories[found].slots[index]))
     }
 
     #[inline]
     fn with_slot_mut<T>(&self, at: u64, f: impl FnOnce(&mut Slot) -> T) -> T {
         let (directory, index) = self.place(at);
         let mut directories = self.directories.borrow_mut();
-        let slots = directories
-            .entry(directory)
-            .or_insert_with(|| vec![Slot::default(); FANOUT as usize].into_boxed_slice());
-        f(&mut slots[index])
+        let found = self.find(&directories, directory).unwrap_or_else(|place| {
+            let slots = vec![Slot::default(); FANOUT as usize].into_boxed_slice();
+            directories.insert(place, Directory { number: directory, slots });
+            place
+        });
+        f(&mut directories[found].slots[index])
     }
 
     /// What stands at the PMD of `at`.
@@ -223,7 +268,7 @@ impl PageTable {
 
     /// Replaces the PMD of `at` by a table whose entries are `first` and its successors.
     pub fn replace_pmd_by_table(&self, at: u64, first: Entry) {
-        let table: Box<[Entry]> = (0..self.pmd_pages()).map(|i| first.advanced(i)).collect();
+        let table = (0..self.pmd_pages()).map(first.successors()).collect();
         self.with_slot_mut(at, |slot| *slot = Slot::Table(table));
     }
 
@@ -283,14 +328,7 @@ impl PageTable {
             };
             let end = (offset + max as usize).min(table.len());
             let first = table[offset];
-            let step = if first.is_none() || first.is_zero() { 0 } else { 1 << PFN };
-            let mut expected = first.0 & !ignored;
-            let run = table[offset..end].iter().take_while(|entry| {
-                let same = entry.0 & !ignored == expected;
-                expected += step;
-                same
-            });
-            (first, run.count() as u64)
+            (first, first.alike(&table[offset..end], ignored) as u64)
         })
     }
 
@@ -299,8 +337,9 @@ impl PageTable {
         let offset = (at & (self.pmd_pages() - 1)) as usize;
         self.with_slot_mut(at, |slot| {
             let Slot::Table(table) = slot else { unreachable!("a PTE is set where there is no table") };
-            for (i, entry) in table[offset..offset + len as usize].iter_mut().enumerate() {
-                *entry = first.advanced(i as u64);
+            let successor = first.successors();
+            for (i, entry) in (0u64..).zip(&mut table[offset..offset + len as usize]) {
+                *entry = successor(i);
             }
         });
     }
@@ -323,7 +362,8 @@ impl PageTable {
         }
         let directories = self.directories.borrow();
         let (first, index) = self.place(at);
-        for (directory, slots) in directories.range(first..) {
+        let from = self.find(&directories, first).unwrap_or_else(|place| place);
+        for Directory { number: directory, slots } in &directories[from..] {
             let from = if *directory == first { index } else { 0 };
             for (i, slot) in slots.iter().enumerate().skip(from) {
                 if !matches!(slot, Slot::None) {
@@ -354,8 +394,10 @@ impl PageTable {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let directories = self.directories.borrow();
-        let tables =
-            directories.values().flat_map(|slots| slots.iter()).filter(|slot| matches!(slot, Slot::Table(_)));
+        let tables = directories
+            .iter()
+            .flat_map(|directory| &directory.slots)
+            .filter(|slot| matches!(slot, Slot::Table(_)));
         directories.len() * FANOUT as usize * size_of::<Slot>()
             + tables.count() * self.pmd_pages() as usize * size_of::<Entry>()
     }
