@@ -120,6 +120,12 @@ impl Truth {
         })
     }
 
+    /// The PTEs that map each of these pages, if it is the same number for all.
+    pub fn ptes_of_each(&self, pages: PageRange) -> Option<u32> {
+        let (first, others) = self.pages[pages.indexes()].split_first()?;
+        others.iter().all(|page| page.ptes == first.ptes).then_some(first.ptes)
+    }
+
     /// Looks at a machine again.
     pub fn collect(&mut self, m: &Machine) {
         let frames = m.frames.len() as usize;

@@ -26,6 +26,10 @@ struct Runs {
     write: Vec<Duration>,
     unmap_pte: Vec<Duration>,
     unmap_pmd: Vec<Duration>,
+    touch_small: Vec<Duration>,
+    fork_small: Vec<Duration>,
+    exit_small: Vec<Duration>,
+    unmap_small: Vec<Duration>,
 }
 
 /// Linux's medians, by work.
@@ -39,6 +43,10 @@ pub(crate) struct Linux {
     pub(crate) write: Peer,
     pub(crate) unmap_pte: Peer,
     pub(crate) unmap_pmd: Peer,
+    pub(crate) touch_small: Peer,
+    pub(crate) fork_small: Peer,
+    pub(crate) exit_small: Peer,
+    pub(crate) unmap_small: Peer,
 }
 
 /// Figures of a virtual machine with Linux 6.18, for where there are no THPs.
@@ -52,6 +60,10 @@ const PUBLISHED: Linux = Linux {
     write: Peer::Published(705.0),
     unmap_pte: Peer::Published(21.0),
     unmap_pmd: Peer::Published(5_150.0),
+    touch_small: Peer::Published(1211.0),
+    fork_small: Peer::Published(80.5),
+    exit_small: Peer::Published(65.1),
+    unmap_small: Peer::Published(265.0),
 };
 
 /// Measures `samples` times; the published figures where this machine has no THPs to give.
@@ -76,11 +88,15 @@ pub(crate) fn measure(samples: usize) -> Linux {
         write: peer(runs.write, WRITTEN as u64),
         unmap_pte: peer(runs.unmap_pte, pages),
         unmap_pmd: peer(runs.unmap_pmd, folios),
+        touch_small: peer(runs.touch_small, pages),
+        fork_small: peer(runs.fork_small, pages),
+        exit_small: peer(runs.exit_small, pages),
+        unmap_small: peer(runs.unmap_small, pages),
     }
 }
 
 fn once(runs: &mut Runs) -> Result<(), String> {
-    let region = Region::new()?;
+    let region = Region::new(libc::MADV_HUGEPAGE)?;
     runs.touch.push(time(|| region.touch()));
     let huge = region.huge_bytes();
     if huge < SIZE {
@@ -98,9 +114,20 @@ fn once(runs: &mut Runs) -> Result<(), String> {
     let (_, _, wrote) = fork(|| region.write(WRITTEN))?;
     runs.write.push(wrote);
     runs.unmap_pte.push(time(|| drop(region)));
-    let region = Region::new()?;
+    let region = Region::new(libc::MADV_HUGEPAGE)?;
     region.touch();
     runs.unmap_pmd.push(time(|| drop(region)));
+    small(runs)
+}
+
+/// The same of base pages.
+fn small(runs: &mut Runs) -> Result<(), String> {
+    let region = Region::new(libc::MADV_NOHUGEPAGE)?;
+    runs.touch_small.push(time(|| region.write(PAGES as usize)));
+    let (forked, exited, _) = fork(|| ())?;
+    runs.fork_small.push(forked);
+    runs.exit_small.push(exited);
+    runs.unmap_small.push(time(|| drop(region)));
     Ok(())
 }
 
@@ -110,14 +137,14 @@ fn time(work: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-/// 1 GiB of anonymous memory at a multiple of 2 MiB, with MADV_HUGEPAGE.
+/// 1 GiB of anonymous memory at a multiple of 2 MiB.
 struct Region {
     start: *mut u8,
     mapped: *mut libc::c_void,
 }
 
 impl Region {
-    fn new() -> Result<Region, String> {
+    fn new(advice: libc::c_int) -> Result<Region, String> {
         let (protection, flags) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: a fresh mapping wherever the kernel likes; nothing else can point into it.
@@ -130,7 +157,7 @@ impl Region {
         let start = unsafe { mapped.cast::<u8>().add(offset) };
         let region = Region { start, mapped };
         // SAFETY: within the mapping; the advice changes no content.
-        let advised = unsafe { libc::madvise(start.cast(), SIZE, libc::MADV_HUGEPAGE) };
+        let advised = unsafe { libc::madvise(start.cast(), SIZE, advice) };
         if advised != 0 {
             return Err("the kernel has no THPs".to_owned());
         }

@@ -54,7 +54,7 @@ impl std::fmt::Display for Work {
 pub(crate) const STEPS: u32 = 20_000;
 
 /// All work; the table of `main` names Linux's figures and the goals in the same order.
-pub(crate) static ALL: [Work; 13] = [
+pub(crate) static ALL: [Work; 16] = [
     Work { name: "fork, THPs by PTEs: a PTE", units: PAGES, prepare: by_ptes, run: do_fork },
     Work { name: "fork, THPs by PMDs: a folio", units: FOLIOS, prepare: by_pmds, run: do_fork },
     Work {
@@ -83,6 +83,14 @@ pub(crate) static ALL: [Work; 13] = [
         prepare: || mapped(ThpAdvice::NoHuge),
         run: touch,
     },
+    Work { name: "fork, 4K pages: a page", units: PAGES, prepare: small_pages, run: do_fork },
+    Work {
+        name: "child's exit, 4K pages: a page",
+        units: PAGES,
+        prepare: || forked(small_pages),
+        run: child_exits,
+    },
+    Work { name: "munmap, last reference, 4K pages: a page", units: PAGES, prepare: small_pages, run: unmap },
     Work {
         name: "write after fork, by PTEs: a page",
         units: PAGES,
@@ -149,6 +157,13 @@ pub(crate) fn by_pmds() -> State {
 pub(crate) fn by_ptes() -> State {
     let mut state = by_pmds();
     split_pmds(&mut state);
+    state
+}
+
+/// 1 GiB of base pages.
+fn small_pages() -> State {
+    let mut state = mapped(ThpAdvice::NoHuge);
+    touch(&mut state);
     state
 }
 

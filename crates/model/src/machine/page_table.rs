@@ -4,7 +4,6 @@
 //! never leaves one table, as in the kernel a page-table lock covers one table.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::units::Pfn;
@@ -84,10 +83,28 @@ impl Entry {
         Entry(if write { self.0 | WRITE } else { self.0 & !WRITE })
     }
 
-    /// The entry `n` pages on: the next frames, or the same zero page again.
+    /// This entry and those of the pages behind it: the next frames, or the same zero page again.
     #[inline]
-    const fn advanced(self, n: u64) -> Entry {
-        if self.is_zero() || self.is_none() { self } else { Entry(self.0 + (n << PFN)) }
+    fn successors(self) -> impl Fn(u64) -> Entry {
+        // A mask instead of a branch, so that loops over many entries are vectorised.
+        let moves = if self.is_zero() || self.is_none() { 0 } else { u64::MAX };
+        move |n| Entry(self.0 + (n << PFN & moves))
+    }
+
+    /// How many of these entries are this one and its successors, `ignored` bits aside.
+    #[inline]
+    fn alike(self, entries: &[Entry], ignored: u64) -> usize {
+        let successor = self.successors();
+        let same = |i: usize, entry: &Entry| (entry.0 ^ successor(i as u64).0) & !ignored == 0;
+        let mut count = 0;
+        // Whole chunks without a branch for each entry, which lets the compiler compare several at once.
+        for chunk in entries.chunks_exact(CHUNK) {
+            if !chunk.iter().enumerate().fold(true, |all, (i, entry)| all & same(count + i, entry)) {
+                break;
+            }
+            count += CHUNK;
+        }
+        count + entries[count..].iter().enumerate().take_while(|(i, entry)| same(count + i, entry)).count()
     }
 }
 
@@ -136,6 +153,9 @@ enum Slot {
     Table(Box<[Entry]>),
 }
 
+/// Entries that are compared at once.
+const CHUNK: usize = 16;
+
 /// PMDs that stand together; an address space has few, so that walking it is walking arrays.
 const FANOUT: u64 = 16;
 
@@ -162,8 +182,11 @@ impl Budget {
     }
 }
 
+/// PMDs that stand together.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Directory {
+    /// Which it is: sorted by this.
+    number: u64,
     slots: Box<[Slot]>,
     /// How many slots are not empty; without any there is no directory.
     used: u64,
@@ -174,14 +197,16 @@ struct Directory {
 pub struct PageTable {
     /// Base-2 logarithm of the pages that a PMD maps.
     order: u8,
-    directories: RefCell<BTreeMap<u64, Directory>>,
+    directories: RefCell<Vec<Directory>>,
+    /// The directory that was used last: the next use is mostly there.
+    last: Cell<usize>,
     budget: Budget,
 }
 
 impl PageTable {
     /// Empty tables with PMDs of this order, which take their memory from `budget`.
     pub fn new(order: u8, budget: Budget) -> PageTable {
-        PageTable { order, directories: RefCell::default(), budget }
+        PageTable { order, directories: RefCell::default(), last: Cell::new(0), budget }
     }
 
     /// Lets the tables belong to another machine, whose budget they were taken from already.
@@ -205,7 +230,7 @@ impl PageTable {
             last = Some(self.pmd_start(at));
             cost += self.pmd_pages() as i64;
             let directory = self.place(at).0;
-            if last_new != Some(directory) && !self.directories.borrow().contains_key(&directory) {
+            if last_new != Some(directory) && self.find(&self.directories.borrow(), directory).is_err() {
                 last_new = Some(directory);
                 cost += DIRECTORY_COST;
             }
@@ -237,10 +262,23 @@ impl PageTable {
         (pmd / FANOUT, (pmd % FANOUT) as usize)
     }
 
+    /// Where a directory is, or where it would have to be put.
+    #[inline]
+    fn find(&self, directories: &[Directory], number: u64) -> Result<usize, usize> {
+        let last = self.last.get();
+        if directories.get(last).is_some_and(|directory| directory.number == number) {
+            return Ok(last);
+        }
+        let found = directories.binary_search_by_key(&number, |directory| directory.number);
+        self.last.set(found.unwrap_or_else(|place| place));
+        found
+    }
+
     #[inline]
     fn with_slot<T>(&self, at: u64, f: impl FnOnce(Option<&Slot>) -> T) -> T {
         let (directory, index) = self.place(at);
-        f(self.directories.borrow().get(&directory).map(|directory| &directory.slots[index]))
+        let directories = self.directories.borrow();
+        f(self.find(&directories, directory).ok().map(|found| &directories[found].slots[index]))
     }
 
     /// Changes a table; there must be one.
@@ -248,7 +286,8 @@ impl PageTable {
     fn with_table<T>(&self, at: u64, f: impl FnOnce(&mut [Entry]) -> T) -> T {
         let (directory, index) = self.place(at);
         let mut directories = self.directories.borrow_mut();
-        match directories.get_mut(&directory).map(|directory| &mut directory.slots[index]) {
+        let found = self.find(&directories, directory).ok();
+        match found.map(|found| &mut directories[found].slots[index]) {
             Some(Slot::Table(table)) => f(table),
             _ => unreachable!("a PTE is changed where there is no table"),
         }
@@ -260,13 +299,17 @@ impl PageTable {
         let (directory, index) = self.place(at);
         let mut directories = self.directories.borrow_mut();
         let fills = !matches!(new, Slot::None);
-        if !fills && !directories.contains_key(&directory) {
-            return Slot::None;
-        }
-        let entry = directories.entry(directory).or_insert_with(|| {
-            self.budget.take(DIRECTORY_COST);
-            Directory { slots: vec![Slot::None; FANOUT as usize].into_boxed_slice(), used: 0 }
-        });
+        let found = match self.find(&directories, directory) {
+            Ok(found) => found,
+            Err(_) if !fills => return Slot::None,
+            Err(place) => {
+                self.budget.take(DIRECTORY_COST);
+                let slots = vec![Slot::None; FANOUT as usize].into_boxed_slice();
+                directories.insert(place, Directory { number: directory, slots, used: 0 });
+                place
+            }
+        };
+        let entry = &mut directories[found];
         let old = std::mem::replace(&mut entry.slots[index], new);
         match (matches!(old, Slot::None), fills) {
             (true, true) => {
@@ -280,7 +323,7 @@ impl PageTable {
             _ => {}
         }
         if entry.used == 0 {
-            directories.remove(&directory);
+            directories.remove(found);
             self.budget.take(-DIRECTORY_COST);
         }
         old
@@ -309,7 +352,7 @@ impl PageTable {
     /// Empties all PMDs.
     pub fn clear_all(&self) {
         let directories = std::mem::take(&mut *self.directories.borrow_mut());
-        for directory in directories.values() {
+        for directory in directories.iter() {
             self.budget.take(-DIRECTORY_COST - (directory.used << self.order) as i64);
         }
     }
@@ -322,7 +365,7 @@ impl PageTable {
 
     /// Replaces the PMD of `at` by a table whose entries are `first` and its successors.
     pub fn replace_pmd_by_table(&self, at: u64, first: Entry) {
-        let table: Box<[Entry]> = (0..self.pmd_pages()).map(|i| first.advanced(i)).collect();
+        let table: Box<[Entry]> = (0..self.pmd_pages()).map(first.successors()).collect();
         self.replace(at, Slot::Table(table));
     }
 
@@ -377,14 +420,7 @@ impl PageTable {
             };
             let end = (offset + max as usize).min(table.len());
             let first = table[offset];
-            let step = if first.is_none() || first.is_zero() { 0 } else { 1 << PFN };
-            let mut expected = first.0 & !ignored;
-            let run = table[offset..end].iter().take_while(|entry| {
-                let same = entry.0 & !ignored == expected;
-                expected += step;
-                same
-            });
-            (first, run.count() as u64)
+            (first, first.alike(&table[offset..end], ignored) as u64)
         })
     }
 
@@ -392,8 +428,9 @@ impl PageTable {
     pub fn set_run(&self, at: u64, len: u64, first: Entry) {
         let offset = (at & (self.pmd_pages() - 1)) as usize;
         self.with_table(at, |table| {
-            for (i, entry) in table[offset..offset + len as usize].iter_mut().enumerate() {
-                *entry = first.advanced(i as u64);
+            let successor = first.successors();
+            for (i, entry) in (0u64..).zip(&mut table[offset..offset + len as usize]) {
+                *entry = successor(i);
             }
         });
     }
@@ -415,7 +452,8 @@ impl PageTable {
         }
         let directories = self.directories.borrow();
         let (first, index) = self.place(at);
-        for (directory, Directory { slots, .. }) in directories.range(first..) {
+        let from = self.find(&directories, first).unwrap_or_else(|place| place);
+        for Directory { number: directory, slots, .. } in &directories[from..] {
             let from = if *directory == first { index } else { 0 };
             for (i, slot) in slots.iter().enumerate().skip(from) {
                 if !matches!(slot, Slot::None) {
@@ -447,7 +485,7 @@ impl PageTable {
     pub fn bytes(&self) -> usize {
         let directories = self.directories.borrow();
         let tables = directories
-            .values()
+            .iter()
             .flat_map(|directory| directory.slots.iter())
             .filter(|slot| matches!(slot, Slot::Table(_)));
         directories.len() * FANOUT as usize * size_of::<Slot>()
