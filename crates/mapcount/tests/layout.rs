@@ -1,8 +1,10 @@
 //! The pictures of the layouts against the files beside this one. `MAPCOUNT_BLESS=1` renews them.
 
-use std::path::Path;
-use std::{env, fs};
+mod common;
 
+use std::path::Path;
+
+use common::compare_or_bless;
 use mapcount::report::layout::{Style, WIDTH, render};
 use mapcount_model::layout::layout;
 use mapcount_model::release::Release;
@@ -15,20 +17,6 @@ const RELEASES: &[&str] = &[
 
 fn picture(release: &str, style: Style) -> String {
     render(&layout(Release::parse(release).expect("a release")), style)
-}
-
-/// Compares `actual` with the file, or writes it there if `MAPCOUNT_BLESS` is set.
-fn compare_or_bless(file: &Path, actual: &str) -> Result<(), String> {
-    if env::var_os("MAPCOUNT_BLESS").is_some() {
-        return fs::write(file, actual).map_err(|error| format!("{}: {error}", file.display()));
-    }
-    let expected = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let differs = |(_, (old, new)): &(usize, (&str, &str))| old != new;
-    match expected.lines().zip(actual.lines()).enumerate().find(differs) {
-        _ if expected == actual => Ok(()),
-        Some((line, (old, new))) => Err(format!("{}:{}:\n- {old}\n+ {new}", file.display(), line + 1)),
-        None => Err(format!("{}: the number of lines differs", file.display())),
-    }
 }
 
 #[test]

@@ -35,13 +35,24 @@ impl Fact {
     }
 }
 
+/// Where the facts about a place stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Form {
+    /// Below its head.
+    Block,
+    /// In the line of the head, which is a word.
+    Word,
+    /// In the line of the head, which is a few words.
+    Phase,
+}
+
 /// Something that facts are about: folios, mappings, the system.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Place {
     /// What it is.
     pub(super) head: Phrase,
-    /// Whether the facts stand in the line of the head, which is a short word then.
-    pub(super) inline: bool,
+    /// Where the facts stand.
+    pub(super) form: Form,
     /// What is said of it.
     pub(super) facts: Vec<Fact>,
 }
@@ -49,22 +60,22 @@ pub(super) struct Place {
 impl Place {
     /// A place with a heading of its own line.
     pub(super) fn block(head: Phrase, facts: Vec<Fact>) -> Place {
-        Place { head, inline: false, facts }
+        Place { head, form: Form::Block, facts }
     }
 
     /// A place named by a word.
-    pub(super) fn inline(tone: Tone, word: &str, facts: Vec<Fact>) -> Place {
-        Place { head: Phrase::new(tone, word), inline: true, facts }
+    pub(super) fn word(tone: Tone, word: &str, facts: Vec<Fact>) -> Place {
+        Place { head: Phrase::new(tone, word), form: Form::Word, facts }
     }
 
     /// Whether it is the same place, whatever is said of it.
     pub(super) fn is_same(&self, other: &Place) -> bool {
-        self.head == other.head && self.inline == other.inline
+        self.head == other.head && self.form == other.form
     }
 
     /// The place alone.
     pub(super) fn without_facts(&self) -> Place {
-        Place { head: self.head.clone(), inline: self.inline, facts: Vec::new() }
+        Place { head: self.head.clone(), form: self.form, facts: Vec::new() }
     }
 }
 
@@ -99,7 +110,7 @@ pub(super) fn memory(before: &Scene, after: &Scene) -> Vec<Place> {
     let fact = |(names, phrase): (Vec<&str>, Phrase)| {
         Fact::new(Phrase::new(Tone::Plain, &names.join(", ")).joined(":").and(phrase))
     };
-    vec![Place::inline(Tone::Plain, "memory", said.into_iter().map(fact).collect())]
+    vec![Place::word(Tone::Plain, "memory", said.into_iter().map(fact).collect())]
 }
 
 fn of_vmas(before: &Area, area: &Area) -> Phrase {
@@ -143,5 +154,5 @@ pub(super) fn system(before: &Scene, after: &Scene) -> Vec<Place> {
             facts.push(Fact::new(arrow(name, &old.to_string(), &new.to_string())));
         }
     }
-    if facts.is_empty() { Vec::new() } else { vec![Place::inline(Tone::Plain, "system", facts)] }
+    if facts.is_empty() { Vec::new() } else { vec![Place::word(Tone::Plain, "system", facts)] }
 }

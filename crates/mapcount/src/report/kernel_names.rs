@@ -178,7 +178,8 @@ mod tests {
         assert_eq!(of(&|_| true), "");
         assert_eq!(of(&|profile| profile.scheme.info().id == "double-map"), "4.5..6.1");
         assert_eq!(of(&|profile| profile.release.major < 4), "..3.8");
-        assert_eq!(of(&|profile| profile.name != "vma-count"), "all but vma-count");
+        assert_eq!(of(&|profile| profile.name != "vma-count"), "all kernels");
+        assert_eq!(of(&|profile| profile.name != "4.5"), "all but 4.5");
         assert_eq!(of(&|profile| profile.release.major == 7), "7.0.., vma-count");
         assert_eq!(of(&|profile| profile.scheme.info().id == "mm-id"), "6.15.., not no-page-mapcount");
         assert_eq!(of(&|profile| profile.scheme.info().id == "no-page-mapcount"), "no-page-mapcount");

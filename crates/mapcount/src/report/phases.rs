@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use mapcount_model::event::{Event, FolioImage};
+use mapcount_model::field::Field;
 use mapcount_model::units::{Folio, Pfn};
 
-use super::change::{Fact, Place, Reading, counters, description};
+use super::change::{Fact, Form, Place, Reading, counters, description};
 use super::paint::{Phrase, Tone};
 use super::scene::Scene;
 
@@ -41,23 +42,26 @@ fn phase(reading: &Reading<'_>, seen: &mut Seen, event: &Event) -> Place {
         }
         remember(seen, image);
     }
-    let mut head = Phrase::new(Tone::Kernels, "├").then(Tone::Heading, event.phase.name());
+    let mut head = Phrase::new(Tone::Dim, "├").then(Tone::Plain, event.phase.name());
     if let Some(owner) = event.mm.and_then(|mm| reading.owners.get(&mm.0)) {
-        head = head.joined(",").then(Tone::Heading, owner);
+        head = head.joined(",").then(Tone::Plain, owner);
     }
     let several = groups.len() > 1;
     let mut facts = Vec::new();
-    for (folio, count, changed) in groups {
+    for (group, (folio, count, mut changed)) in groups.into_iter().enumerate() {
         if several || count > 1 || !folio.is_large() {
-            let what = format!("{}:", description(folio, count));
-            facts.push(Fact::new(Phrase::new(Tone::Plain, &what)));
+            let what = Phrase::new(Tone::Plain, &format!("{}:", description(folio, count)));
+            changed[0].phrase = what.and(std::mem::take(&mut changed[0].phrase));
+        }
+        for fact in &mut changed {
+            fact.rank += group * (Field::COUNT + 1);
         }
         facts.extend(changed);
     }
     if facts.is_empty() {
         facts.push(Fact::new(Phrase::new(Tone::Dim, "counters unchanged")));
     }
-    Place::block(head, facts)
+    Place { head, form: Form::Phase, facts }
 }
 
 fn remember(seen: &mut Seen, image: &FolioImage) {

@@ -132,5 +132,5 @@ fn freed(before: &Scene, after: &Scene) -> Option<Place> {
         .into_iter()
         .map(|(folio, count)| Fact::new(Phrase::new(Tone::Changed, &description(folio, count))))
         .collect();
-    (!facts.is_empty()).then(|| Place::inline(Tone::Plain, "freed", facts))
+    (!facts.is_empty()).then(|| Place::word(Tone::Plain, "freed", facts))
 }

@@ -103,6 +103,7 @@ pub(in crate::report) fn counters(
             facts.extend(bias_gone(reading, before, after));
         }
     }
+    facts.sort_by_key(|fact| fact.rank);
     facts
 }
 

@@ -151,7 +151,7 @@ fn refused(report: &StepReport) -> Option<Place> {
         _ => Fact::new(fact.phrase.then(Tone::Plain, &format!("({times} times)"))),
     };
     let facts: Vec<Fact> = facts.into_iter().map(times).collect();
-    (!facts.is_empty()).then(|| Place::inline(Tone::Alarm, "refused", facts))
+    (!facts.is_empty()).then(|| Place::word(Tone::Alarm, "refused", facts))
 }
 
 /// The laws that the scheme breaks by design: said when that changes, with the reason the first time.
@@ -187,5 +187,5 @@ fn breaks(
         state.insert(law, said);
     }
     *broken = state;
-    (!facts.is_empty()).then(|| Place::inline(Tone::Alarm, "breaks", facts))
+    (!facts.is_empty()).then(|| Place::word(Tone::Alarm, "breaks", facts))
 }

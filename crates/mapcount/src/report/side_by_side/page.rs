@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::lane::{Lane, Told};
 use super::{Options, Style};
-use crate::report::change::{Fact, Place};
+use crate::report::change::{Fact, Form, Place};
 use crate::report::kernel_names::{KernelNames, Set};
 use crate::report::legend;
 use crate::report::merge::{Shared, merge};
@@ -15,8 +15,10 @@ use crate::report::paint::{Lines, Phrase, Tone};
 
 /// Columns before what belongs to a step.
 const INDENT: usize = 4;
-/// Columns before what is said of a place with a short name.
+/// Columns before what is said of a place that is named by a word.
 const WORDS: usize = 12;
+/// Columns before what is said of a phase.
+const PHASES: usize = 34;
 /// The longest name of a set of kernels that stands in one line with what is said of them.
 const LABEL: usize = 30;
 
@@ -131,7 +133,7 @@ pub(super) fn step(
     for (kernel, told) in told {
         if !same && told.outcome.is_some() {
             let fact = Fact::new(Phrase::new(Tone::Alarm, ends(&told)));
-            outcomes.push((kernel, vec![Place::inline(Tone::Alarm, "ends", vec![fact])]));
+            outcomes.push((kernel, vec![Place::word(Tone::Alarm, "ends", vec![fact])]));
         }
         let mut places = told.places;
         places.extend(told.wrong.map(|wrong| wrong_place("stopped", &wrong)));
@@ -143,7 +145,7 @@ pub(super) fn step(
 }
 
 fn wrong_place(word: &str, message: &str) -> Place {
-    Place::inline(Tone::Alarm, word, vec![Fact::new(Phrase::new(Tone::Alarm, message))])
+    Place::word(Tone::Alarm, word, vec![Fact::new(Phrase::new(Tone::Alarm, message))])
 }
 
 /// An expectation, where it does not hold.
@@ -161,8 +163,13 @@ pub(super) fn expectation(
 
 fn write(out: &mut String, shared: &Shared, (names, alive): (&KernelNames, &Set), style: Style) {
     let place = &shared.place;
-    let base = if place.inline { WORDS } else { INDENT + 2 };
-    if !place.inline {
+    let base = match place.form {
+        Form::Block => INDENT + 2,
+        Form::Word => WORDS,
+        Form::Phase => PHASES,
+    };
+    let inline = place.form != Form::Block;
+    if !inline {
         let mut lines = Lines::new(out, style, &[], INDENT);
         lines.push(&place.head, 0);
         if shared.kernels != *alive {
@@ -171,7 +178,7 @@ fn write(out: &mut String, shared: &Shared, (names, alive): (&KernelNames, &Set)
         }
         lines.end();
     }
-    let label = |kernels: &Set| match !place.inline && *kernels == shared.kernels {
+    let label = |kernels: &Set| match !inline && *kernels == shared.kernels {
         true => String::new(),
         false => names.name(kernels, alive),
     };
@@ -181,8 +188,8 @@ fn write(out: &mut String, shared: &Shared, (names, alive): (&KernelNames, &Set)
     let labelled = groups.iter().any(|(label, _)| !label.is_empty());
     let column = if labelled { widest.filter(|width| *width > 0).map_or(2, |width| width + 2) } else { 0 };
     for (index, (label, facts)) in groups.into_iter().enumerate() {
-        let word = if place.inline && index == 0 { place.head.plain() } else { String::new() };
-        let tone = if place.inline { place.head.tone() } else { Tone::Plain };
+        let word = if inline && index == 0 { place.head.plain() } else { String::new() };
+        let tone = if inline { place.head.tone() } else { Tone::Plain };
         let lead = format!("{:INDENT$}{word}", "");
         let gap = " ".repeat(base.saturating_sub(lead.width()));
         let parts = [(tone, lead.as_str()), (Tone::Plain, gap.as_str()), (Tone::Kernels, label.as_str())];

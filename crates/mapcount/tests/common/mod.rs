@@ -1,0 +1,18 @@
+//! What tests of several kinds of files share.
+
+use std::path::Path;
+use std::{env, fs};
+
+/// Compares `actual` with the file, or writes it there if `MAPCOUNT_BLESS` is set.
+pub(crate) fn compare_or_bless(file: &Path, actual: &str) -> Result<(), String> {
+    if env::var_os("MAPCOUNT_BLESS").is_some() {
+        return fs::write(file, actual).map_err(|error| format!("{}: {error}", file.display()));
+    }
+    let expected = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let differs = |(_, (old, new)): &(usize, (&str, &str))| old != new;
+    match expected.lines().zip(actual.lines()).enumerate().find(differs) {
+        _ if expected == actual => Ok(()),
+        Some((line, (old, new))) => Err(format!("{}:{}:\n- {old}\n+ {new}", file.display(), line + 1)),
+        None => Err(format!("{}: the number of lines differs", file.display())),
+    }
+}
