@@ -37,10 +37,7 @@ impl Shared {
 }
 
 /// Kernels and proposals that state the same, in one group where that has a short name.
-fn joined<'f>(
-    groups: Vec<(Set, Vec<&'f Fact>)>,
-    is_short: impl Fn(&Set) -> bool,
-) -> Vec<(Set, Vec<&'f Fact>)> {
+fn joined(groups: Vec<(Set, Vec<&Fact>)>, is_short: impl Fn(&Set) -> bool) -> Vec<(Set, Vec<&Fact>)> {
     let mut joined: Vec<(Set, Vec<&Fact>)> = Vec::new();
     for (kernels, facts) in groups {
         let union = |known: &Set| known.union(&kernels).copied().collect::<Set>();

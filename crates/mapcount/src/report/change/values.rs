@@ -30,6 +30,9 @@ pub(in crate::report) struct Reading<'r> {
     pub(in crate::report) owners: &'r BTreeMap<u32, String>,
 }
 
+/// Runs of pages: the first, and how many.
+type Runs = Vec<(u64, u64)>;
+
 /// Pages that changed alike: first page and number, the value before if it is known, and behind.
 type Change = (u64, u64, Option<i32>, i32);
 
@@ -232,14 +235,14 @@ fn fact(
         return Some(Fact::of(field, value(phrase, before, after)));
     }
     // Pages that changed alike, together.
-    let mut told: Vec<(Option<i32>, i32, Vec<(u64, u64)>)> = Vec::new();
+    let mut told: Vec<((Option<i32>, i32), Runs)> = Vec::new();
     for (first, pages, old, new) in changes {
-        match told.iter_mut().find(|(a, b, _)| (*a, *b) == (old, new)) {
-            Some((_, _, runs)) => runs.push((first, pages)),
-            None => told.push((old, new, vec![(first, pages)])),
+        match told.iter_mut().find(|(known, _)| *known == (old, new)) {
+            Some((_, runs)) => runs.push((first, pages)),
+            None => told.push(((old, new), vec![(first, pages)])),
         }
     }
-    for (index, (old, new, runs)) in told.into_iter().enumerate() {
+    for (index, ((old, new), runs)) in told.into_iter().enumerate() {
         if index > 0 {
             phrase = phrase.joined(",");
         }
