@@ -52,14 +52,7 @@ fn pictures_fit_and_their_boxes_are_aligned() {
 fn colour_adds_escapes_and_nothing_else() {
     for release in RELEASES {
         let coloured = picture(release, Style::Color);
-        let mut plain = String::new();
-        let mut rest = coloured.as_str();
-        while let Some(start) = rest.find('\u{1b}') {
-            plain.push_str(&rest[..start]);
-            let end = rest[start..].find('m').expect("an escape ends with m");
-            rest = &rest[start + end + 1..];
-        }
-        plain.push_str(rest);
+        let plain = common::without_escapes(&coloured);
         assert_ne!(coloured, plain, "{release}");
         assert_eq!(plain, picture(release, Style::Plain), "{release}");
     }

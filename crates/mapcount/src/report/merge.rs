@@ -15,7 +15,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// The facts by the kernels that state them: what all state first, then kernels, then proposals.
-    pub(super) fn by_kernels(&self, names: &KernelNames) -> Vec<(Set, Vec<&Fact>)> {
+    pub(super) fn by_kernels(&self, names: &KernelNames, all: &Set) -> Vec<(Set, Vec<&Fact>)> {
         let mut groups: Vec<(Set, Vec<&Fact>)> = Vec::new();
         for (fact, kernels) in &self.facts {
             for part in names.parts(kernels, &self.kernels) {
@@ -28,11 +28,25 @@ impl Shared {
         for (_, facts) in &mut groups {
             facts.sort_by_key(|fact| fact.rank);
         }
+        let mut groups = joined(groups, |set| names.is_short(set, all));
         groups.sort_by_key(|(kernels, _)| {
             (*kernels != self.kernels, kernels.first().copied(), std::cmp::Reverse(kernels.len()))
         });
         groups
     }
+}
+
+/// Kernels and proposals that state the same, in one group where that has a short name.
+fn joined(groups: Vec<(Set, Vec<&Fact>)>, is_short: impl Fn(&Set) -> bool) -> Vec<(Set, Vec<&Fact>)> {
+    let mut joined: Vec<(Set, Vec<&Fact>)> = Vec::new();
+    for (kernels, facts) in groups {
+        let union = |known: &Set| known.union(&kernels).copied().collect::<Set>();
+        match joined.iter_mut().find(|(known, same)| *same == facts && is_short(&union(known))) {
+            Some((known, _)) => known.extend(kernels),
+            None => joined.push((kernels, facts)),
+        }
+    }
+    joined
 }
 
 /// Merges the places of several kernels. Each kernel's order is kept; where the kernels' orders disagree
@@ -82,5 +96,42 @@ fn add(shared: &mut Shared, kernel: usize, facts: Vec<Fact>) {
         };
         shared.facts[at].1.insert(kernel);
         cursor = at + 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Set, merge};
+    use crate::report::change::{Fact, Place};
+    use crate::report::paint::{Phrase, Tone};
+
+    fn place(word: &str, facts: &[&str]) -> Place {
+        let fact = |fact: &&str| Fact::new(Phrase::new(Tone::Plain, fact));
+        Place::word(Tone::Plain, word, facts.iter().map(fact).collect())
+    }
+
+    #[test]
+    fn places_keep_the_order_of_each_kernel_and_equal_facts_are_one() {
+        let merged = merge(vec![
+            (0, vec![place("a", &["x"]), place("c", &["z"])]),
+            (1, vec![place("a", &["x", "y"]), place("b", &[]), place("c", &["w", "z"])]),
+            (2, vec![place("c", &[]), place("d", &[])]),
+        ]);
+        let words: Vec<String> = merged.iter().map(|shared| shared.place.head.plain()).collect();
+        assert_eq!(words, ["a", "b", "c", "d"]);
+        assert_eq!(merged[0].kernels, Set::from([0, 1]));
+        let facts: Vec<(String, Set)> =
+            merged[2].facts.iter().map(|(fact, kernels)| (fact.phrase.plain(), kernels.clone())).collect();
+        assert_eq!(facts, [("w".to_owned(), Set::from([1])), ("z".to_owned(), Set::from([0, 1]))]);
+    }
+
+    #[test]
+    fn orders_that_disagree_lose_nothing() {
+        let merged = merge(vec![
+            (0, vec![place("a", &["x"]), place("b", &["y"])]),
+            (1, vec![place("b", &["y"]), place("a", &["x"])]),
+        ]);
+        let told = |kernel: usize| merged.iter().filter(|shared| shared.kernels.contains(&kernel)).count();
+        assert_eq!((told(0), told(1)), (2, 2));
     }
 }

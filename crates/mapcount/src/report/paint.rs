@@ -40,6 +40,7 @@ impl Tone {
 pub(super) fn paint(style: Style, tone: Tone, text: &str) -> String {
     match (style, tone) {
         (Style::Plain, _) | (_, Tone::Plain) => text.to_owned(),
+        _ if text.is_empty() => String::new(),
         (Style::Color, _) => {
             let ansi = tone.ansi();
             format!("{ansi}{text}{ansi:#}")

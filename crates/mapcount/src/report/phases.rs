@@ -19,7 +19,33 @@ pub(super) fn phases(reading: &Reading<'_>, before: &Scene, events: &[Event]) ->
     for segment in &before.segments {
         remember(&mut seen, &segment.image);
     }
-    events.iter().map(|event| phase(reading, &mut seen, event)).collect()
+    folded(events.iter().map(|event| phase(reading, &mut seen, event)).collect())
+}
+
+/// The longest cycle of phases that is told once.
+const CYCLE: usize = 4;
+
+/// Phases that go round and round (a split that is tried for every page) are told once.
+fn folded(mut places: Vec<Place>) -> Vec<Place> {
+    let mut folded = Vec::new();
+    while !places.is_empty() {
+        let rounds = |length: usize| {
+            let cycle = &places[..length.min(places.len())];
+            places.chunks_exact(length).take_while(|chunk| *chunk == cycle).count()
+        };
+        let found = (1..=CYCLE).map(|length| (length, rounds(length))).find(|(_, rounds)| *rounds > 2);
+        let (length, rounds) = found.unwrap_or((1, 1));
+        let rest = places.split_off(length * rounds);
+        places.truncate(length);
+        folded.append(&mut places);
+        if rounds > 1 {
+            let head =
+                Phrase::new(Tone::Dim, "├").then(Tone::Plain, &format!("and {} times more", rounds - 1));
+            folded.push(Place { head, form: Form::Phase, facts: Vec::new() });
+        }
+        places = rest;
+    }
+    folded
 }
 
 fn phase(reading: &Reading<'_>, seen: &mut Seen, event: &Event) -> Place {

@@ -87,6 +87,9 @@ pub fn run(
             page::stopped(&mut text, options.style, &names, kernel, message);
         }
     }
+    if scenario.items.is_empty() {
+        text.push_str("\nThe scenario has no steps.\n");
+    }
     out.write_all(text.as_bytes())?;
     for item in &scenario.items {
         let alive: Set = (0..lanes.len()).filter(|kernel| lanes[*kernel].is_alive()).collect();

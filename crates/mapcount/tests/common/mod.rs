@@ -16,3 +16,15 @@ pub(crate) fn compare_or_bless(file: &Path, actual: &str) -> Result<(), String> 
         None => Err(format!("{}: the number of lines differs", file.display())),
     }
 }
+
+/// `text` without ANSI escapes.
+pub(crate) fn without_escapes(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find('\u{1b}') {
+        plain.push_str(&rest[..start]);
+        let end = rest[start..].find('m').expect("an escape ends with m");
+        rest = &rest[start + end + 1..];
+    }
+    plain + rest
+}

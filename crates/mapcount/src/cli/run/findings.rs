@@ -109,9 +109,13 @@ impl<'f> Findings<'f> {
         let failed: Vec<usize> =
             (0..self.endings.len()).filter(|kernel| !self.endings[*kernel].findings.is_empty()).collect();
         if !failed.is_empty() {
-            let names = kernels(self.profiles, &failed);
             let all = self.profiles.len();
-            eprintln!("mapcount: {path} fails on {} of {all} kernels: {names}", failed.len());
+            if failed.len() == all {
+                eprintln!("mapcount: {path} fails on all {all} kernels");
+            } else {
+                let names = kernels(self.profiles, &failed);
+                eprintln!("mapcount: {path} fails on {} of {all} kernels: {names}", failed.len());
+            }
         }
     }
 }

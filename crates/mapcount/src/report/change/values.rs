@@ -15,7 +15,7 @@ use crate::report::paint::{Phrase, Tone};
 /// `_nr_pages_mapped` of a folio that a PMD maps has this added (accounting.md's K).
 const MAPPED_BY_PMD: i32 = 0x80_0000;
 
-/// A list of more runs of pages than this is told by value instead.
+/// Of more runs of pages than this it is said how many pages they are, not which.
 const RUNS: usize = 5;
 
 /// How counters are read.
@@ -29,6 +29,9 @@ pub(in crate::report) struct Reading<'r> {
     /// The processes, dead ones too, by the number of their address space.
     pub(in crate::report) owners: &'r BTreeMap<u32, String>,
 }
+
+/// Runs of pages: the first, and how many.
+type Runs = Vec<(u64, u64)>;
 
 /// Pages that changed alike: first page and number, the value before if it is known, and behind.
 type Change = (u64, u64, Option<i32>, i32);
@@ -227,36 +230,31 @@ fn fact(
         Some(before) => arrow(phrase, &reading.value(field, before), &reading.value(field, after)),
         None => phrase.then(Tone::Changed, &reading.value(field, after)),
     };
-    let (first, covered, before, after) = *changes.first()?;
+    let (_, covered, before, after) = *changes.first()?;
     if changes.len() == 1 && (pages == 1 || covered == pages) {
         return Some(Fact::of(field, value(phrase, before, after)));
     }
-    if changes.len() == 1 {
-        phrase = phrase.then(Tone::Plain, &words::range(first, covered));
-        return Some(Fact::of(field, value(phrase, before, after)));
-    }
-    let mut told: Vec<(String, Option<i32>, i32)> = Vec::new();
-    if changes.len() <= RUNS {
-        told.extend(
-            changes.iter().map(|(first, pages, old, new)| (words::range(*first, *pages), *old, *new)),
-        );
-    } else {
-        let mut sums: BTreeMap<(Option<i32>, i32), u64> = BTreeMap::new();
-        for (_, pages, old, new) in &changes {
-            *sums.entry((*old, *new)).or_default() += pages;
+    // Pages that changed alike, together.
+    let mut told: Vec<((Option<i32>, i32), Runs)> = Vec::new();
+    for (first, pages, old, new) in changes {
+        match told.iter_mut().find(|(known, _)| *known == (old, new)) {
+            Some((_, runs)) => runs.push((first, pages)),
+            None => told.push(((old, new), vec![(first, pages)])),
         }
-        told.extend(sums.into_iter().map(|((old, new), pages)| (format!("{pages}pg"), old, new)));
     }
-    for (index, (place, old, new)) in told.into_iter().enumerate() {
+    for (index, ((old, new), runs)) in told.into_iter().enumerate() {
         if index > 0 {
             phrase = phrase.joined(",");
         }
-        let place = match place.strip_suffix("pg") {
-            Some("1") => "1 page".to_owned(),
-            Some(number) => format!("{number} pages"),
-            None => place,
-        };
-        phrase = value(phrase.then(Tone::Plain, &place), old, new);
+        phrase = value(phrase.then(Tone::Plain, &place(&runs)), old, new);
     }
     Some(Fact::of(field, phrase))
+}
+
+/// `[0..16,17]`, or how many pages it is where that would be long.
+fn place(runs: &[(u64, u64)]) -> String {
+    if runs.len() > RUNS {
+        return format!("{} pages", runs.iter().map(|(_, pages)| pages).sum::<u64>());
+    }
+    words::ranges(runs)
 }

@@ -11,6 +11,13 @@ pub(super) fn range(first: u64, pages: u64) -> String {
     if pages == 1 { format!("[{first}]") } else { format!("[{first}..{}]", first + pages) }
 }
 
+/// `[0..16,17]`.
+pub(super) fn ranges(runs: &[(u64, u64)]) -> String {
+    let text: Vec<String> =
+        runs.iter().map(|(first, pages)| range(*first, *pages).trim_matches(['[', ']']).to_owned()).collect();
+    format!("[{}]", text.join(","))
+}
+
 /// `512 pages`, `folio of order 9`, `zero page`.
 pub(in crate::report) fn description(folio: Folio, count: u64) -> String {
     let kind = if folio.kind == Kind::Anon { String::new() } else { format!("{} ", folio.kind.name()) };
@@ -113,15 +120,12 @@ fn places(name: &Rc<str>, claims: &[Claim]) -> String {
         return String::new();
     }
     let shown = if runs.len() > 4 { 3 } else { runs.len() };
-    let mut text: Vec<String> = runs[..shown]
-        .iter()
-        .map(|(first, pages)| range(*first, *pages).trim_matches(['[', ']']).to_owned())
-        .collect();
-    if shown < runs.len() {
-        let rest: u64 = runs[shown..].iter().map(|(_, pages)| pages).sum();
-        text.push(format!("…{rest} more"));
+    let text = ranges(&runs[..shown]);
+    if shown == runs.len() {
+        return text;
     }
-    format!("[{}]", text.join(","))
+    let rest: u64 = runs[shown..].iter().map(|(_, pages)| pages).sum();
+    format!("{},…{rest} more]", text.trim_end_matches(']'))
 }
 
 /// `held by 2 gets, the LRU batch`.

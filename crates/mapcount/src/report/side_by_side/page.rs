@@ -8,7 +8,7 @@ use unicode_width::UnicodeWidthStr;
 use super::lane::{Lane, Told};
 use super::{Options, Style};
 use crate::report::change::{Fact, Form, Place};
-use crate::report::kernel_names::{KernelNames, Set};
+use crate::report::kernel_names::{KernelNames, LABEL, Set};
 use crate::report::legend;
 use crate::report::merge::{Shared, merge};
 use crate::report::paint::{Lines, Phrase, Tone};
@@ -19,8 +19,6 @@ const INDENT: usize = 4;
 const WORDS: usize = 12;
 /// Columns before what is said of a phase.
 const PHASES: usize = 34;
-/// The longest name of a set of kernels that stands in one line with what is said of them.
-const LABEL: usize = 30;
 
 /// What stands above the steps.
 pub(super) fn head(
@@ -169,7 +167,7 @@ fn write(out: &mut String, shared: &Shared, (names, alive): (&KernelNames, &Set)
         Form::Phase => PHASES,
     };
     let inline = place.form != Form::Block;
-    if !inline {
+    if !inline || shared.facts.is_empty() {
         let mut lines = Lines::new(out, style, &[], INDENT);
         lines.push(&place.head, 0);
         if shared.kernels != *alive {
@@ -182,8 +180,11 @@ fn write(out: &mut String, shared: &Shared, (names, alive): (&KernelNames, &Set)
         true => String::new(),
         false => names.name(kernels, alive),
     };
-    let groups: Vec<(String, Vec<&Fact>)> =
-        shared.by_kernels(names).into_iter().map(|(kernels, facts)| (label(&kernels), facts)).collect();
+    let groups: Vec<(String, Vec<&Fact>)> = shared
+        .by_kernels(names, alive)
+        .into_iter()
+        .map(|(kernels, facts)| (label(&kernels), facts))
+        .collect();
     let widest = groups.iter().map(|(label, _)| label.width()).filter(|width| *width <= LABEL).max();
     let labelled = groups.iter().any(|(label, _)| !label.is_empty());
     let column = if labelled { widest.filter(|width| *width > 0).map_or(2, |width| width + 2) } else { 0 };
