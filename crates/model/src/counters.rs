@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::hash::{Hash, Hasher};
 
+use crate::event::Phase;
 use crate::field::{Field, Scope, TABLE};
 use crate::units::{PageRange, Pfn};
 
@@ -50,6 +51,9 @@ pub trait Counters {
 
     /// Reads each page's value and sums up.
     fn scan(&self, field: Field, pages: PageRange) -> Scan;
+
+    /// A point between the writes of one change: who watches may look at the counters here.
+    fn stage(&self, _stage: Phase) {}
 
     /// Takes the one bit lock that a scheme has on a folio (bit 31 of `_mm_ids` in `mm-id`).
     fn lock(&self, _head: Pfn) {}

@@ -32,8 +32,14 @@ pub enum Phase {
     CallerPut,
     /// 2011: the tails got the head's map count and their references, and one each for the splitter.
     TailsCounted,
-    /// Each page got its PTE in the counters, the PMD is still counted.
-    PmdSplitCounted,
+    /// A PMD is split: each page's PTE is counted, the PMD is still.
+    PtesCounted,
+    /// A PMD is split while others stay: every page's map count is one higher from now on (PG_double_map).
+    BiasAdded,
+    /// A PMD is split: it is not counted any more.
+    PmdUncounted,
+    /// The last PMD is gone: the extra map count of every page went with it.
+    BiasDropped,
     /// A write fault took a reference on the old page while it copies.
     OldPageHeld,
     /// The copy is mapped in the counters, the old page still too.
@@ -61,7 +67,10 @@ impl Phase {
             Phase::FinalPut => "final put",
             Phase::CallerPut => "caller's put",
             Phase::TailsCounted => "tails counted",
-            Phase::PmdSplitCounted => "PMD split, counted",
+            Phase::PtesCounted => "PTEs counted",
+            Phase::BiasAdded => "bias added",
+            Phase::PmdUncounted => "PMD uncounted",
+            Phase::BiasDropped => "bias dropped",
             Phase::OldPageHeld => "old page held",
             Phase::CopyMapped => "copy mapped",
             Phase::OldUnmapped => "old page unmapped",

@@ -3,7 +3,7 @@
 use mapcount_model::field::Field;
 use mapcount_model::profile::Profile;
 use mapcount_model::units::{Folio, Kind, Order, Pfn};
-use mapcount_script::run::{Runner, has_field};
+use mapcount_script::run::Runner;
 
 use super::change::logical_name;
 use super::kernel_names::{KernelNames, Set};
@@ -77,7 +77,7 @@ const MINUS_ONE: &str = ", minus one";
 
 fn has(runner: &Runner<'_>, field: Field) -> bool {
     let folio = Folio { head: Pfn(0), order: Order(9), kind: Kind::Anon };
-    has_field(&runner.machine, folio, field)
+    runner.machine.has_field(folio, field)
 }
 
 /// Columns of the names.

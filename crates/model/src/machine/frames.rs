@@ -8,6 +8,9 @@ use crate::units::{Folio, Kind, Order, PageRange, Pfn};
 /// Orders that blocks of free memory can have.
 const ORDERS: usize = 10;
 
+/// NUMA nodes that a machine can have.
+pub const MAX_NODES: u32 = 16;
+
 /// A reverse mapping's root: all address spaces that inherited an anonymous mapping by fork share it
 /// (anon_vma and its chain in the kernel).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -25,7 +28,8 @@ pub struct Mapping {
 /// What is known of a frame. Only `written` differs between the pages of a folio.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Frame {
-    order: u8,
+    /// The order in the low half, the NUMA node in the high one.
+    order_and_node: u8,
     /// `None` if it is free.
     kind: Option<Kind>,
     /// Holds something else than zeroes.
@@ -34,14 +38,20 @@ struct Frame {
     index_high: u8,
     index_low: u32,
     root: AnonRoot,
-    /// The NUMA node that it is on.
-    node: u16,
 }
 
 const FREE: Frame =
-    Frame { order: 0, kind: None, written: false, index_high: 0, index_low: 0, root: AnonRoot(0), node: 0 };
+    Frame { order_and_node: 0, kind: None, written: false, index_high: 0, index_low: 0, root: AnonRoot(0) };
 
 impl Frame {
+    const fn order(&self) -> u8 {
+        self.order_and_node & 0xf
+    }
+
+    const fn node(&self) -> u8 {
+        self.order_and_node >> 4
+    }
+
     const fn index(&self) -> u64 {
         (self.index_high as u64) << 32 | self.index_low as u64
     }
@@ -96,7 +106,7 @@ impl Frames {
         let beside = u32::from(kind == Kind::Zero && order == Order::ZERO);
         let first = self.take_free(order, self.limit + beside)?;
         let mapping = mapping.unwrap_or(Mapping { root: AnonRoot(0), index: 0 });
-        let mut frame = Frame { order: order.0, kind: Some(kind), root: mapping.root, ..FREE };
+        let mut frame = Frame { order_and_node: order.0, kind: Some(kind), root: mapping.root, ..FREE };
         frame.set_index(mapping.index);
         let folio = Folio { head: Pfn(first), order, kind };
         self.frames.borrow_mut()[folio.range().indexes()].fill(frame);
@@ -158,8 +168,8 @@ impl Frames {
     #[inline]
     pub fn folio(&self, page: Pfn) -> Option<Folio> {
         let frame = self.frames.borrow().get(page.index()).copied()?;
-        let head = Pfn(page.0 & !((1 << frame.order) - 1));
-        frame.kind.map(|kind| Folio { head, order: Order(frame.order), kind })
+        let head = Pfn(page.0 & !((1 << frame.order()) - 1));
+        frame.kind.map(|kind| Folio { head, order: Order(frame.order()), kind })
     }
 
     /// Where a folio belongs.
@@ -174,21 +184,22 @@ impl Frames {
         let index = frames[folio.head.index()].index();
         for piece in pieces {
             for frame in &mut frames[piece.range().indexes()] {
-                frame.order = piece.order.0;
+                frame.order_and_node = frame.node() << 4 | piece.order.0;
                 frame.set_index(index + u64::from(piece.head.0 - folio.head.0));
             }
         }
     }
 
     /// The NUMA node that a folio is on.
-    pub fn node(&self, folio: Folio) -> u16 {
-        self.frames.borrow()[folio.head.index()].node
+    pub fn node(&self, folio: Folio) -> u8 {
+        self.frames.borrow()[folio.head.index()].node()
     }
 
     /// Says on which NUMA node a fresh folio is. Frames are not bound to nodes here: any frame can be on any.
-    pub fn set_node(&self, folio: Folio, node: u16) {
+    pub fn set_node(&self, folio: Folio, node: u8) {
+        debug_assert!(u32::from(node) < MAX_NODES, "node {node}");
         for frame in &mut self.frames.borrow_mut()[folio.range().indexes()] {
-            frame.node = node;
+            frame.order_and_node = node << 4 | frame.order();
         }
     }
 

@@ -11,6 +11,7 @@ pub mod holders;
 pub mod lock;
 pub mod page_table;
 pub mod vma;
+pub(crate) mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::hash::Hasher;
@@ -665,7 +666,7 @@ impl Machine {
         let fields = [Field::Refcount, Field::Mapcount]
             .into_iter()
             .chain(of_large)
-            .filter(|field| field.row().scope == Scope::Page || folio.is_large());
+            .filter(|field| self.has_field(folio, *field));
         let runs = |field: Field| {
             let pages = match field.row().scope {
                 Scope::Page => folio.range(),
@@ -682,6 +683,29 @@ impl Machine {
             (field, runs)
         };
         FolioImage { folio, count: 1, fields: fields.map(runs).collect() }
+    }
+
+    /// Whether the kernel keeps this field for this folio. The zero folio's queue words are never set up, and
+    /// marks of exclusive pages are for anonymous memory.
+    pub fn has_field(&self, folio: Folio, field: Field) -> bool {
+        let large = match field.row().scope {
+            Scope::Page => true,
+            Scope::LargeFolio => folio.is_large(),
+        };
+        let known_to_scheme =
+            matches!(field, Field::Refcount | Field::Mapcount) || self.scheme.info().fields.contains(&field);
+        let kept = match field {
+            Field::Pincount => self.known(folio).has_pincount,
+            Field::Deferred => {
+                self.policy.deferred_queue != DeferredPolicy::Absent && folio.kind != Kind::Zero
+            }
+            Field::PartiallyMapped => {
+                self.policy.deferred_queue == DeferredPolicy::Flagged && folio.kind != Kind::Zero
+            }
+            Field::AnonExclusive => self.policy.anon_exclusive && folio.kind.is_anon(),
+            _ => true,
+        };
+        large && known_to_scheme && kept
     }
 
     /// Feeds the whole state to a hasher: states that hash alike behave alike.

@@ -19,7 +19,7 @@ use crate::units::{Folio, Pfn};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Target {
     /// The node.
-    pub node: u16,
+    pub node: u8,
     /// Move folios that other address spaces map too (MPOL_MF_MOVE_ALL).
     pub all: bool,
 }
@@ -81,7 +81,7 @@ fn ask(m: &Machine, query: Query, page: Pfn) -> Option<i64> {
 }
 
 /// Moves a folio, or says why not. One that is partially mapped is split instead, and its pieces are moved.
-fn migrate(m: &Machine, folio: Folio, node: u16) {
+fn migrate(m: &Machine, folio: Folio, node: u8) {
     // Kernels without the flag queue only what is partially mapped.
     let mark = match m.policy.deferred_queue {
         DeferredQueue::Flagged => Field::PartiallyMapped,
@@ -99,7 +99,7 @@ fn migrate(m: &Machine, folio: Folio, node: u16) {
     move_folio(m, folio, node);
 }
 
-fn move_folio(m: &Machine, old: Folio, node: u16) {
+fn move_folio(m: &Machine, old: Folio, node: u8) {
     let Some(new) = m.alloc(old.order, m.frames.mapping(old)) else {
         return m.refuse(Refusal { folio: old, why: Why::NoMemory });
     };

@@ -4,7 +4,9 @@ use super::split_all;
 use crate::event::Phase;
 use crate::machine::page_table::{Entry, Pmd};
 use crate::machine::vma::Vma;
+use crate::machine::watch::Watched;
 use crate::machine::{Machine, Mm};
+use crate::rmap::Rmap;
 use crate::scheme::Mapper;
 use crate::stats::Stat;
 
@@ -28,7 +30,7 @@ pub fn split_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) {
     let by = Mapper { vma_pages_before: pages, vma_pages_after: pages, ..adds };
     m.get_refs(folio, m.scheme.references_of_added(pages, &by) - m.scheme.references_of_removed(1, &by));
     m.phase(Phase::ReferencesTaken, Some(mm.id), folio.range());
-    m.rmap().split_huge_pmd_rmap(folio, &by);
+    let watched = Watched { machine: m, mm: mm.id, pages: folio.range() };
+    Rmap { counters: &watched, ..m.rmap() }.split_huge_pmd_rmap(folio, &by);
     mm.table.replace_pmd_by_table(start, entry);
-    m.phase(Phase::PmdSplitCounted, Some(mm.id), folio.range());
 }

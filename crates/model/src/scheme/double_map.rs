@@ -12,6 +12,7 @@ use super::{
     first_page_shared, plus_one, small, sum_plus_ones,
 };
 use crate::counters::Counters;
+use crate::event::Phase;
 use crate::field::Field;
 use crate::invariant::Law;
 use crate::release::{Release, ReleaseRange};
@@ -129,14 +130,17 @@ impl Scheme for DoubleMap {
     /// PG_double_map and adds the bias, the last PMD to go takes it back. No statistic of mapped pages moves.
     fn split_pmd_rmap(&self, c: &dyn Counters, folio: Folio, _by: &Mapper) -> Unmapped {
         c.add_each(Field::Mapcount, folio.range(), 1);
+        c.stage(Phase::PtesCounted);
         let others = c.read(Field::EntireMapcount, folio.head) + 1 > 1;
         if others && c.read(Field::DoubleMap, folio.head) == 0 {
             c.set(Field::DoubleMap, folio.head, 1);
             c.add_each(Field::Mapcount, folio.range(), 1);
+            c.stage(Phase::BiasAdded);
         }
         let last = c.add(Field::EntireMapcount, folio.head, -1) == -1;
-        if last {
-            drop_bias(c, folio);
+        c.stage(Phase::PmdUncounted);
+        if last && drop_bias(c, folio).is_some() {
+            c.stage(Phase::BiasDropped);
         }
         Unmapped { pages: 0, pmd: last, lost: Lost::None }
     }

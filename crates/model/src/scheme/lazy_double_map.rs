@@ -11,6 +11,7 @@ use super::{
     plus_one, small, sum_plus_ones,
 };
 use crate::counters::Counters;
+use crate::event::Phase;
 use crate::field::Field;
 use crate::invariant::Law;
 use crate::units::{Folio, Level, PageRange, Pfn};
@@ -141,7 +142,9 @@ impl Scheme for LazyDoubleMap {
     /// Each page gets its PTE, and the PMD goes; nothing else.
     fn split_pmd_rmap(&self, c: &dyn Counters, folio: Folio, _by: &Mapper) -> Unmapped {
         c.add_each(Field::Mapcount, folio.range(), 1);
+        c.stage(Phase::PtesCounted);
         let last = c.add(Field::EntireMapcount, folio.head, -1) == -1;
+        c.stage(Phase::PmdUncounted);
         Unmapped { pages: 0, pmd: last, lost: Lost::None }
     }
 

@@ -15,6 +15,7 @@ mod tail_pin;
 mod vma_count;
 
 use crate::counters::Counters;
+use crate::event::Phase;
 use crate::field::{Field, Scope};
 use crate::invariant::Law;
 use crate::query::{Answer, Query, Source, Tally};
@@ -216,7 +217,10 @@ pub trait Scheme: Sync {
     /// the PTEs and removes the PMD; nothing gets mapped or unmapped by it.
     fn split_pmd_rmap(&self, c: &dyn Counters, folio: Folio, by: &Mapper) -> Unmapped {
         self.add_rmap(c, folio, folio.range(), Level::Pte, by);
-        self.remove_rmap(c, folio, folio.range(), Level::Pmd, by)
+        c.stage(Phase::PtesCounted);
+        let unmapped = self.remove_rmap(c, folio, folio.range(), Level::Pmd, by);
+        c.stage(Phase::PmdUncounted);
+        unmapped
     }
 
     /// Hands the counters of a folio to its pieces before it is split. Today nothing is mapped then and

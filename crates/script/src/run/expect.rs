@@ -9,7 +9,6 @@ use mapcount_model::smaps::{Smaps, smaps};
 use mapcount_model::stats::Stat;
 use mapcount_model::units::{Folio, Kind, Pfn};
 
-use super::observe::has_field;
 use super::{Finding, FindingKind, Process, Runner, Window, applies, check_names, history_notes};
 use crate::ast::{Comparison, Expect, FieldName, Name, Path, Value};
 use crate::diagnostic::Diagnostic;
@@ -172,7 +171,7 @@ impl Runner<'_> {
             ("tail_refcount", _) => (page != folio.head).then(|| raw(Field::Refcount, page)),
             ("mm_ids", Some(slot)) => {
                 let field = [Field::MmId0, Field::MmId1][slot as usize];
-                has_field(m, folio, field).then(|| {
+                m.has_field(folio, field).then(|| {
                     let id = m.counters().read(field, folio.head) as u32;
                     let owner = self.processes.iter().find(|(_, process)| process.mm.id.0 == id);
                     let found = owner.map_or(Found::Nobody, |(name, _)| Found::Word(name.clone()));
@@ -181,7 +180,7 @@ impl Runner<'_> {
             }
             ("mm_id_mapcount_raw", Some(slot)) => {
                 let field = [Field::MmIdMapcount0, Field::MmIdMapcount1][slot as usize];
-                has_field(m, folio, field).then(|| raw(field, folio.head))
+                m.has_field(folio, field).then(|| raw(field, folio.head))
             }
             _ => {
                 let field = Field::by_key(name)?;
@@ -189,7 +188,7 @@ impl Runner<'_> {
                     Scope::Page if field != Field::Refcount => page,
                     _ => folio.head,
                 };
-                has_field(m, folio, field).then(|| raw(field, at))
+                m.has_field(folio, field).then(|| raw(field, at))
             }
         }
     }
@@ -208,7 +207,7 @@ fn counter_of(m: &Machine, query: Query, folio: Folio, page: Pfn) -> Option<(Fie
     match query {
         Query::PageCount | Query::ExpectedRefcount => Some((Field::Refcount, folio.head)),
         Query::PageMapcount | Query::Kpagecount => Some((Field::Mapcount, page)),
-        Query::FolioMapcount if has_field(m, folio, Field::LargeMapcount) => {
+        Query::FolioMapcount if m.has_field(folio, Field::LargeMapcount) => {
             Some((Field::LargeMapcount, folio.head))
         }
         _ => None,

@@ -88,7 +88,7 @@ impl Runner<'_> {
         let process = region.process.as_ref().expect("the parser asks for one");
         let range = self.region(process, region)?;
         let mm = Rc::clone(&self.process(process)?.mm);
-        let Ok(node) = u16::try_from(node) else { return Ok(Err(Errno::Enodev)) };
+        let Ok(node) = u8::try_from(node) else { return Ok(Err(Errno::Enodev)) };
         Ok(migrate::move_pages(&self.machine, &mm, range, migrate::Target { node, all }))
     }
 

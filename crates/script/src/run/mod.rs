@@ -13,6 +13,7 @@ use std::rc::Rc;
 use mapcount_model::event::{Errno, Event, Refusal};
 use mapcount_model::invariant::{self, Law, Violation};
 use mapcount_model::machine::config::Config;
+use mapcount_model::machine::frames::MAX_NODES;
 use mapcount_model::machine::{Machine, Mm, Mode, Quirk};
 use mapcount_model::profile::Profile;
 use mapcount_model::truth::Truth;
@@ -21,7 +22,7 @@ use crate::ast::{Action, Item, KernelSet, Name, Outcome, Pages, Region, Scenario
 use crate::diagnostic::{Diagnostic, Span};
 pub use finding::{Finding, FindingKind};
 pub use history::{Change, LastChange, changes, history_notes, last_changes, story};
-pub use observe::{has_field, observe};
+pub use observe::observe;
 
 /// How to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -155,6 +156,10 @@ impl<'s> Runner<'s> {
             if !applies(kernels, profile) {
                 return Ok(None);
             }
+        }
+        if scenario.nodes > MAX_NODES {
+            let what = format!("a machine of more than {MAX_NODES} NUMA nodes");
+            return Err(Finding::not_modelled(&what, Span::NOWHERE));
         }
         let mut config = Config::new(scenario.pmd_order);
         config.nodes = scenario.nodes;

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use mapcount_model::event::Errno;
-use mapcount_model::field::{Field, Scope};
+use mapcount_model::field::Field;
 use mapcount_model::machine::holders::HoldKind;
 use mapcount_model::machine::page_table::{Alike, Pmd};
 use mapcount_model::machine::{Machine, Mm};
-use mapcount_model::policy::{DeferredQueue, Pin};
 use mapcount_model::query::{Query, Tally};
 use mapcount_model::scheme::PIN_BIAS;
 use mapcount_model::smaps::{Smaps, smaps};
@@ -209,34 +208,13 @@ pub(super) fn held_references(m: &Machine) -> BTreeMap<Pfn, i64> {
     held
 }
 
-/// Whether the kernel keeps this field for this folio. The zero folio's queue words are never set up, and
-/// marks of exclusive pages are for anonymous memory.
-pub fn has_field(m: &Machine, folio: Folio, field: Field) -> bool {
-    let large = match field.row().scope {
-        Scope::Page => true,
-        Scope::LargeFolio => folio.is_large(),
-    };
-    let known_to_scheme =
-        matches!(field, Field::Refcount | Field::Mapcount) || m.scheme.info().fields.contains(&field);
-    let kept = match field {
-        Field::Pincount => matches!(m.policy.pin, Pin::Counted { from_order } if folio.order.0 >= from_order),
-        Field::Deferred => m.policy.deferred_queue != DeferredQueue::Absent && folio.kind != Kind::Zero,
-        Field::PartiallyMapped => {
-            m.policy.deferred_queue == DeferredQueue::Flagged && folio.kind != Kind::Zero
-        }
-        Field::AnonExclusive => m.policy.anon_exclusive && folio.kind.is_anon(),
-        _ => true,
-    };
-    large && known_to_scheme && kept
-}
-
 fn folio_row(m: &Machine, folio: Folio, id: u64, names: &OwnerNames, held: i64) -> FolioRow {
     let c = m.counters();
     let read = |field| i64::from(c.read(field, folio.head));
     let mut row = FolioRow::new(id, folio.order.0);
     row.kind = Some(folio.kind);
     for field in mapcount_model::field::TABLE.iter().map(|row| row.field) {
-        let Some(shape) = shape(field).filter(|_| has_field(m, folio, field)) else { continue };
+        let Some(shape) = shape(field).filter(|_| m.has_field(folio, field)) else { continue };
         let value = match shape {
             Shape::Number => FieldValue::Number(read(field)),
             Shape::Flag => FieldValue::Flag(read(field) != 0),
@@ -248,7 +226,7 @@ fn folio_row(m: &Machine, folio: Folio, id: u64, names: &OwnerNames, held: i64) 
         let tails = PageRange::new(folio.head.add(1), folio.pages() - 1);
         row.tail_refcount = Some(per_page(tails, |page| i64::from(c.read(Field::Refcount, page))));
     }
-    if has_field(m, folio, Field::MmId0) {
+    if m.has_field(folio, Field::MmId0) {
         row.mm_ids = Some([Field::MmId0, Field::MmId1].map(|field| names.name(read(field) as i32)));
         row.mm_id_mapcount_raw = Some([read(Field::MmIdMapcount0), read(Field::MmIdMapcount1)]);
     }

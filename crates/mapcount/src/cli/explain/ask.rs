@@ -9,7 +9,7 @@ use mapcount_model::query::{Answer, Query, Source as Read, Tally, Term};
 use mapcount_model::truth::Truth;
 use mapcount_model::units::{Folio, PageRange, Pfn};
 use mapcount_script::ast::Item;
-use mapcount_script::run::{self, FindingKind, Next, Runner, has_field, last_changes};
+use mapcount_script::run::{self, FindingKind, Next, Runner, last_changes};
 
 use super::super::input;
 use super::{Args, Asked, Place, line_of, text_of};
@@ -175,7 +175,7 @@ fn counter(
 ) -> Result<Told, String> {
     let m = &runner.machine;
     let row = field.row();
-    if !has_field(m, folio, field) {
+    if !m.has_field(folio, field) {
         let names: BTreeSet<String> =
             row.names.iter().map(|(name, kernels)| format!("{name} ({kernels})")).collect();
         let names: Vec<String> = names.into_iter().collect();

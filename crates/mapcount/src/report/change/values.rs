@@ -7,7 +7,6 @@ use mapcount_model::field::{Field, Scope};
 use mapcount_model::machine::Machine;
 use mapcount_model::release::Release;
 use mapcount_model::units::{Folio, PageRange};
-use mapcount_script::run::has_field;
 
 use super::{Fact, arrow, words};
 use crate::report::paint::{Phrase, Tone};
@@ -38,7 +37,7 @@ type Change = (u64, u64, Option<i32>, i32);
 
 impl Reading<'_> {
     fn has(&self, folio: Folio, field: Field) -> bool {
-        has_field(self.machine, folio, field)
+        self.machine.has_field(folio, field)
     }
 
     /// The name of a field.
