@@ -23,7 +23,7 @@ pub struct Mapping {
 }
 
 /// What is known of a frame. Only `written` differs between the pages of a folio.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Frame {
     order: u8,
     kind: Kind,
@@ -204,11 +204,6 @@ impl Frames {
             }
             None
         })
-    }
-
-    /// Feeds the state to a hasher.
-    pub fn hash_into(&self, mut state: &mut dyn std::hash::Hasher) {
-        std::hash::Hash::hash(&*self.frames.borrow(), &mut state);
     }
 
     /// Bytes held.

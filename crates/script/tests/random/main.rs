@@ -2,6 +2,7 @@
 //! that depends on how the machine is run. `MAPCOUNT_RANDOM=N` runs N scenarios on each kernel,
 //! `MAPCOUNT_SEED=S` starts from another seed, `MAPCOUNT_KERNEL=K` looks at one kernel.
 
+mod breaks;
 mod check;
 mod properties;
 
