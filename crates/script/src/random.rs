@@ -71,6 +71,7 @@ pub fn generate(seed: u64, shape: &Shape) -> Scenario {
     Scenario {
         title: Some(format!("seed {seed}")),
         pmd_order: chooser.pmd_order(),
+        nodes: choose::NODES,
         items,
         ..Scenario::default()
     }

@@ -26,7 +26,7 @@ pub struct Mapping {
 }
 
 /// What is known of a frame. Only `written` differs between the pages of a folio.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Frame {
     /// The order in the low half, the NUMA node in the high one.
     order_and_node: u8,
@@ -245,11 +245,6 @@ impl Frames {
             }
             None
         })
-    }
-
-    /// Feeds the state to a hasher.
-    pub fn hash_into(&self, mut state: &mut dyn std::hash::Hasher) {
-        std::hash::Hash::hash(&*self.frames.borrow(), &mut state);
     }
 
     /// Bytes held.

@@ -14,6 +14,7 @@ pub mod vma;
 pub(crate) mod watch;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::rc::Rc;
 
@@ -33,7 +34,7 @@ use frames::{AnonRoot, Frames, Mapping};
 use holders::Holders;
 use lock::{Guard, Lock, Locks};
 use page_table::{Alike, Budget, Entry, PageTable};
-use vma::{Vma, Vmas};
+use vma::{AnonVma, Vma, Vmas};
 
 /// An address space.
 #[derive(Clone)]
@@ -708,19 +709,55 @@ impl Machine {
         large && known_to_scheme && kept
     }
 
-    /// Feeds the whole state to a hasher: states that hash alike behave alike.
+    /// Feeds the whole state to a hasher: states that hash alike behave alike, and states that are the same but
+    /// for what was there before hash alike. What free memory holds does not count, nor do the numbers of
+    /// things that only have to differ.
     pub fn hash_into(&self, state: &mut dyn Hasher) {
-        self.counters.hash_into(state);
-        self.frames.hash_into(state);
+        let mut numbers = Numbers::default();
         self.holders.hash_into(state);
         self.deferred.hash_into(state);
         let mut sink = state;
         std::hash::Hash::hash(&*self.config.borrow(), &mut sink);
+        sink.write_u8(u8::from(self.lru_hold.get()));
+        let gauges = [Stat::AnonMapped, Stat::AnonThps, Stat::FileMapped, Stat::ShmemPmdMapped];
+        for stat in gauges.into_iter().chain([Stat::FilePmdMapped]) {
+            sink.write_i64(self.stats.get(stat));
+        }
         self.each_mm(|mm| {
             std::hash::Hash::hash(&(mm.id, mm.has_pinned.get()), &mut sink);
-            std::hash::Hash::hash(&*mm.vmas.borrow(), &mut sink);
+            for vma in mm.vmas.borrow().all() {
+                let anon = vma.anon.map(|anon| AnonVma { id: numbers.anon_vma(anon.id), ..anon });
+                let root = AnonRoot(numbers.root(vma.root));
+                std::hash::Hash::hash(&Vma { anon, root, ..*vma }, &mut sink);
+            }
             mm.table.hash_into(sink);
         });
+        for folio in self.frames.folios() {
+            self.hash_folio(folio, &mut numbers, sink);
+        }
+        let roots = self.roots.borrow();
+        for root in &numbers.roots {
+            std::hash::Hash::hash(&roots[root.0 as usize], &mut sink);
+        }
+    }
+
+    fn hash_folio(&self, folio: Folio, numbers: &mut Numbers, mut state: &mut dyn Hasher) {
+        let mapping = self.frames.mapping(folio);
+        std::hash::Hash::hash(&(folio, numbers.root(mapping.root), mapping.index), &mut state);
+        let fields = [Field::Refcount, Field::Mapcount].into_iter();
+        for field in fields.chain(self.scheme.info().fields.iter().copied()) {
+            let pages = match field.row().scope {
+                Scope::Page => folio.range(),
+                Scope::LargeFolio if folio.is_large() => PageRange::one(folio.head),
+                Scope::LargeFolio => continue,
+            };
+            for page in pages.iter() {
+                state.write_i32(self.counters.read(field, page));
+            }
+        }
+        for page in folio.range().iter() {
+            state.write_u8(u8::from(self.frames.is_zero_filled(page)));
+        }
     }
 
     /// Bytes held for memory, counters and page tables.
@@ -728,6 +765,28 @@ impl Machine {
         let mut bytes = self.counters.bytes() + self.frames.bytes();
         self.each_mm(|mm| bytes += mm.table.bytes());
         bytes
+    }
+}
+
+/// Numbers in the order of first sight, for what has a number only to be told apart.
+#[derive(Default)]
+struct Numbers {
+    roots: Vec<AnonRoot>,
+    known_roots: BTreeMap<AnonRoot, u32>,
+    known_anon_vmas: BTreeMap<u32, u32>,
+}
+
+impl Numbers {
+    fn root(&mut self, root: AnonRoot) -> u32 {
+        *self.known_roots.entry(root).or_insert_with(|| {
+            self.roots.push(root);
+            self.roots.len() as u32
+        })
+    }
+
+    fn anon_vma(&mut self, id: u32) -> u32 {
+        let next = self.known_anon_vmas.len() as u32;
+        *self.known_anon_vmas.entry(id).or_insert(next)
     }
 }
 

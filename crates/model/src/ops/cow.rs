@@ -136,9 +136,13 @@ fn copy_folio(m: &Machine, mm: &Mm, vma: &Vma, start: u64, old: Folio) -> Outcom
     let by = m.removing(mm, vma, old, old.pages());
     m.get_page(old.head);
     let thp = fault::allows(m, vma, m.pmd_order()).then(|| fault::new_thp(m, mm, vma, start)).flatten();
-    match thp {
-        Some(new) => m.frames.copy_content(old.range(), new.head),
-        None => copy_to_pages(m, mm, vma, start, old).inspect_err(|_| m.put_page(old.head))?,
+    if let Some(new) = thp {
+        m.frames.copy_content(old.range(), new.head);
+    } else if copy_to_pages(m, mm, vma, start, old).is_err() {
+        // No memory for all pages: then for the one that is written, at least.
+        split_pmd::split_pmd(m, mm, vma, start);
+        m.put_page(old.head);
+        return Ok(());
     }
     let lost = m.rmap().folio_remove_rmap_pmd(old, &by);
     m.after_removal(old, Level::Pmd, lost);

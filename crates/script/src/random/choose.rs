@@ -38,7 +38,10 @@ enum Kind {
     Pin,
     Drop,
     SplitPmd,
+    MadvFree,
     Split,
+    Collapse,
+    Migrate,
     PutBack,
     DropCaches,
     Thp,
@@ -46,7 +49,7 @@ enum Kind {
     Lru,
 }
 
-const KINDS: [(Kind, u32); 25] = [
+const KINDS: [(Kind, u32); 28] = [
     (Kind::Mmap, 8),
     (Kind::Reserve, 2),
     (Kind::Read, 6),
@@ -67,6 +70,9 @@ const KINDS: [(Kind, u32); 25] = [
     (Kind::Drop, 5),
     (Kind::SplitPmd, 6),
     (Kind::Split, 6),
+    (Kind::MadvFree, 3),
+    (Kind::Collapse, 4),
+    (Kind::Migrate, 4),
     (Kind::PutBack, 2),
     (Kind::DropCaches, 3),
     (Kind::Thp, 4),
@@ -74,11 +80,16 @@ const KINDS: [(Kind, u32); 25] = [
     (Kind::Lru, 2),
 ];
 
+/// NUMA nodes of a random scenario.
+pub(super) const NODES: u32 = 2;
+
 /// Draws steps that are possible.
 pub(super) struct Chooser {
     prng: Prng,
     weights: Vec<u32>,
     pmd_order: u8,
+    /// Some size of folios was enabled or disabled.
+    sizes_set: bool,
     most_pages: u64,
     most_processes: usize,
     pins: bool,
@@ -97,6 +108,7 @@ impl Chooser {
             prng,
             weights: weights.to_vec(),
             pmd_order,
+            sizes_set: false,
             most_pages: shape.pages.unwrap_or(if pmd_order == 9 { 2 << 9 } else { 3 << pmd_order }).max(1),
             most_processes: shape.processes.clamp(1, PROCESSES.len()),
             pins: shape.pins,
@@ -115,9 +127,14 @@ impl Chooser {
             let names: Vec<&'static str> = self.processes.keys().copied().collect();
             let name = self.prng.pick(&names);
             let step = match kind {
-                Kind::Split | Kind::PutBack | Kind::DropCaches | Kind::Thp | Kind::Tune | Kind::Lru => {
-                    self.kernel(kind, name).map(|verb| (Action::Kernel(verb), Outcome::Any))
-                }
+                Kind::Split
+                | Kind::Collapse
+                | Kind::Migrate
+                | Kind::PutBack
+                | Kind::DropCaches
+                | Kind::Thp
+                | Kind::Tune
+                | Kind::Lru => self.kernel(kind, name).map(|verb| (Action::Kernel(verb), Outcome::Any)),
                 _ => self
                     .process(kind, name)
                     .map(|(verb, outcome)| (Action::Process { name: Name::new(name), verb }, outcome)),
@@ -166,6 +183,10 @@ impl Chooser {
                 ProcessVerb::Madvise(self.region(name)?.2, advice)
             }
             Kind::SplitPmd => ProcessVerb::SplitPmd(self.region(name)?.2),
+            Kind::MadvFree => {
+                let advice = self.prng.pick(&[Advice::Free, Advice::Collapse, Advice::Collapse]);
+                ProcessVerb::Madvise(self.region(name)?.2, advice)
+            }
             _ => unreachable!("the kernel's"),
         };
         Some((verb, Outcome::Any))
@@ -182,6 +203,21 @@ impl Chooser {
                 let pages = 1 << pmd;
                 let at = self.prng.chance(1, 3).then(|| self.prng.below(pages));
                 KernelVerb::Split { region, order, at, list: self.prng.chance(1, 4) }
+            }
+            // With sizes below a PMD khugepaged of 7.2 does more than is modelled.
+            Kind::Collapse if self.sizes_set => return None,
+            Kind::Collapse => {
+                let (_, _, region) = self.region(name)?;
+                KernelVerb::Khugepaged(Region { process: Some(Name::new(name)), ..region })
+            }
+            Kind::Migrate => {
+                let (_, _, region) = self.region(name)?;
+                let region = Region { process: Some(Name::new(name)), ..region };
+                KernelVerb::Migrate {
+                    region,
+                    node: self.prng.below(NODES.into()) as u32,
+                    all: self.prng.chance(1, 2),
+                }
             }
             Kind::PutBack => KernelVerb::PutBack,
             Kind::DropCaches => KernelVerb::DropCaches(self.prng.pick(&[1, 2, 2, 2, 3])),
@@ -200,6 +236,7 @@ impl Chooser {
                     MthpMode::Madvise,
                     MthpMode::Never,
                 ];
+                self.sizes_set = true;
                 KernelVerb::Mthp(Size::Pages(1 << order), self.prng.pick(&modes))
             }
             Kind::Tune if self.prng.chance(1, 4) => KernelVerb::Tune {

@@ -39,9 +39,11 @@ pub(crate) struct How {
     pub(crate) frames: Option<u32>,
     /// Whether a scenario that runs out of memory, and so of what its steps name, is no failure.
     pub(crate) may_end_early: bool,
+    /// Whether to run again in other ways, and to read the trace back.
+    pub(crate) again: bool,
 }
 
-pub(crate) const ROOMY: How = How { frames: None, may_end_early: false };
+pub(crate) const ROOMY: How = How { frames: None, may_end_early: false, again: true };
 
 /// Runs `scenario`: what is wrong with the run, or what was seen in it. A panic is wrong.
 pub(crate) fn check(scenario: &Scenario, profile: &Profile, how: How, seen: &mut Seen) -> Result<(), String> {
@@ -71,7 +73,7 @@ fn check_run(scenario: &Scenario, profile: &Profile, how: How, seen: &mut Seen) 
     let mut branch = None;
     let middle = scenario.items.len() / 2;
     loop {
-        if hashes.len() == middle {
+        if how.again && hashes.len() == middle {
             branch = Some((trace.len(), runner.clone()));
         }
         let Some(next) = runner.advance() else { break };
@@ -86,9 +88,14 @@ fn check_run(scenario: &Scenario, profile: &Profile, how: How, seen: &mut Seen) 
             Next::Step(report, Err(finding)) => return Err(format!("step {}: {finding:?}", report.index)),
             Next::Expect(_) => return Err("no expectation was generated".to_owned()),
         };
-        line(&runner, &report, &mut trace);
-        hashes.push(hash(&runner.machine));
+        if how.again {
+            line(&runner, &report, &mut trace);
+            hashes.push(hash(&runner.machine));
+        }
         look(&runner, &report, seen).map_err(|what| format!("step {}: {what}", report.index))?;
+    }
+    if !how.again {
+        return leaves_nothing(&runner);
     }
     let recorded = replay(start(Mode::Recorded)?, hashes.len());
     same("recorded", &recorded, &(trace.clone(), hashes.clone()))?;
