@@ -68,6 +68,8 @@ pub enum Quirk {
     /// Migration put PTEs back beside a PMD without the bias of `double-map`: NR_ANON_MAPPED counts the pages
     /// twice (4.14 to 6.1).
     LostBias,
+    /// Migration forgot that a folio was on the deferred split queue (up to 6.11, 6.13 to 6.19).
+    QueueForgotten,
 }
 
 /// A machine that runs one kernel.

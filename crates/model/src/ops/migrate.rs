@@ -53,11 +53,11 @@ fn candidate(m: &Machine, mm: &Mm, at: u64, to: Target) -> Option<Folio> {
     let vma = mm.vmas.borrow().find(at)?;
     let present = |at| Some(mm.table.read(at)).filter(|entry| entry.is_present() && !entry.is_zero());
     let mut folio = m.folio(present(at)?.page());
-    if m.policy.move_pages_splits && matches!(mm.table.pmd(at), Pmd::Leaf(_)) {
+    if m.policy.move_pages_splits && folio.is_large() {
         if m.scheme.info().capabilities.pmd_split_splits_folio {
             split_pmd::split_pmd(m, mm, &vma, at);
-        } else {
-            split::split_held(m, folio, Request::PAGES);
+        } else if !split::split_held(m, folio, Request::PAGES) {
+            return None;
         }
         folio = m.folio(present(at)?.page());
     }
@@ -121,8 +121,10 @@ fn move_folio(m: &Machine, old: Folio, node: u8) {
         m.unqueue(old);
         m.frames.copy_content(old.range(), new.head);
         m.frames.set_node(new, node);
-        if queued && m.policy.migrate_queue == MigrateQueue::AsUnmapped {
-            m.queue(new, partial);
+        match m.policy.migrate_queue {
+            MigrateQueue::AsUnmapped if queued => m.queue(new, partial),
+            MigrateQueue::Forget if queued => m.note(Quirk::QueueForgotten),
+            _ => {}
         }
     } else {
         m.refuse(Refusal { folio: old, why: Why::Held { refcount: references, expected: 1 } });

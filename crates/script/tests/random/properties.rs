@@ -2,7 +2,7 @@
 //! estimates is bounded, and what is partially mapped is queued.
 
 use mapcount_model::field::Field;
-use mapcount_model::machine::Machine;
+use mapcount_model::machine::{Machine, Quirk};
 use mapcount_model::policy::DeferredQueue;
 use mapcount_model::query::{Answer, Query, Tally};
 use mapcount_model::scheme::Capabilities;
@@ -86,7 +86,9 @@ fn answers(m: &Machine, truth: &Truth, folio: Folio) -> Result<(), String> {
 
 /// A folio of which some pages are mapped is on the queue, if the scheme can see that.
 fn is_queued(m: &Machine, folio: Folio) -> Result<(), String> {
-    if folio.order.0 < 2 || m.scheme.info().capabilities != Capabilities::TODAY {
+    let sees =
+        Capabilities { bias_is_not_restored: false, ..m.scheme.info().capabilities } == Capabilities::TODAY;
+    if folio.order.0 < 2 || !sees || m.has_quirk(Quirk::QueueForgotten) {
         return Ok(());
     }
     let queued = m.counters().read(Field::Deferred, folio.head) != 0;
