@@ -3,6 +3,7 @@
 use crate::ast::{FileKind, Huge, KernelVerb, MAX_PAGES, Pages, Region, Word, words};
 use crate::diagnostic::{Diagnostic, shown};
 use crate::lex::Parsed;
+use crate::parse::operand::listing_verbs;
 use crate::parse::{MAX_NODES, Statement, process};
 
 words! {
@@ -71,7 +72,7 @@ impl Statement<'_, '_> {
             if process::is_verb(word) {
                 return Err(error.help(format!("`{word}` is for a process: `A: {word} …`")).into());
             }
-            return Err(error);
+            return Err(listing_verbs(error, Verb::ALL.iter().map(|verb| verb.word())));
         };
         self.kernel_operands(verb)
             .map_err(|error| error.note(format!("the form is `kernel: {}`", verb.form())).into())

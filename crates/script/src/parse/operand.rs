@@ -291,3 +291,14 @@ fn no_size(word: &str, number: &str, unit: &str, span: Span) -> Box<Diagnostic> 
     };
     error.help(format!("did you mean `{number}{unit}`?")).into()
 }
+
+/// An error about an unknown verb; where none is near, it lists them all.
+pub(super) fn listing_verbs(
+    error: Box<Diagnostic>,
+    verbs: impl Iterator<Item = &'static str>,
+) -> Box<Diagnostic> {
+    if error.help.is_some() {
+        return error;
+    }
+    Box::new(error.note(format!("the verbs are {}", verbs.collect::<Vec<_>>().join(", "))))
+}

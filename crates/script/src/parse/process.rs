@@ -3,6 +3,7 @@
 use crate::ast::{Backing, Name, Pages, ProcessVerb, Region, Thp, Word, words};
 use crate::diagnostic::{Diagnostic, Span, shown};
 use crate::lex::Parsed;
+use crate::parse::operand::listing_verbs;
 use crate::parse::{Statement, kernel};
 
 words! {
@@ -109,7 +110,7 @@ impl Statement<'_, '_> {
             if kernel::is_verb(word) {
                 return Err(error.help(format!("`{word}` is for the kernel: `kernel: {word} …`")).into());
             }
-            return Err(error);
+            return Err(listing_verbs(error, Verb::ALL.iter().map(|verb| verb.word())));
         };
         self.operands(verb, own).map_err(|error| error.note(format!("the form is `{}`", verb.form())).into())
     }

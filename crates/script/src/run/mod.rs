@@ -347,10 +347,13 @@ pub(crate) fn check_names(kernels: &KernelSet) -> Result<(), Box<Finding>> {
             }
         };
         if !exists {
-            let schemes: Vec<_> = mapcount_model::scheme::ALL.iter().map(|scheme| scheme.info().id).collect();
+            let known: Vec<_> = match alternative {
+                KernelAlternative::Kconfig { .. } => vec!["no-page-mapcount"],
+                _ => mapcount_model::scheme::ALL.iter().map(|scheme| scheme.info().id).collect(),
+            };
             let message = format!("there is no {what} `{}`", name.as_str());
             let error = Diagnostic::error(message, name.span, "unknown");
-            return Err(Finding::scenario(error.note(format!("the schemes are {}", schemes.join(", ")))));
+            return Err(Finding::scenario(error.note(format!("there is {}", known.join(", ")))));
         }
     }
     Ok(())
