@@ -22,7 +22,7 @@ pub struct Row {
     pub key: &'static str,
     /// Per page or per large folio.
     pub scope: Scope,
-    /// The raw value of a freshly allocated folio (accounting.md's "initial raw values").
+    /// The raw value of a freshly allocated folio.
     pub initial: i32,
     /// Whether it is a flag (0 or 1) rather than a number.
     pub flag: bool,
@@ -95,7 +95,7 @@ fields! {
     /// Entries counted for slot 1, minus one.
     MmIdMapcount1 { "mm_id_mapcount1", LargeFolio, -1, false, [("_mm_id_mapcount[1]", (6, 15), OPEN)] },
     /// More than one address space may map the folio (bit 63 of `_mm_ids`).
-    MaybeShared { "maybe_shared", LargeFolio, 0, true, [("FOLIO_MM_IDS_SHARED", (6, 15), OPEN)] },
+    MaybeShared { "maybe_shared", LargeFolio, 0, true, [("FOLIO_MM_IDS_SHARED_BIT", (6, 15), OPEN)] },
     /// On the deferred split queue.
     Deferred { "deferred", LargeFolio, 0, true,
         [("page_deferred_list()", (4, 5), (4, 17)), ("deferred_list", (4, 18), (6, 2)), ("_deferred_list", (6, 3), OPEN)] },

@@ -11,7 +11,7 @@ use mapcount_model::units::{Folio, PageRange};
 use super::{Fact, arrow, words};
 use crate::report::paint::{Phrase, Tone};
 
-/// `_nr_pages_mapped` of a folio that a PMD maps has this added (accounting.md's K).
+/// `_nr_pages_mapped` of a folio that a PMD maps has this added.
 const MAPPED_BY_PMD: i32 = 0x80_0000;
 
 /// Of more runs of pages than this it is said how many pages they are, not which.
