@@ -5,6 +5,7 @@ use std::rc::Rc;
 use mapcount_model::event::Errno;
 use mapcount_model::machine::config::ThpMode as Mode;
 use mapcount_model::ops::{collapse, migrate, shrink, split};
+use mapcount_model::policy::DeferredQueue;
 use mapcount_model::units::Order;
 
 use super::process::Done;
@@ -132,6 +133,10 @@ impl Runner<'_> {
                 // Lossless: at most 512.
                 config.max_ptes_shared = *number as u32;
                 Ok(Ok(()))
+            }
+            // The file came with the flag.
+            ("shrink_underused", _) if self.machine.policy.deferred_queue != DeferredQueue::Flagged => {
+                Ok(Err(Errno::Enoent))
             }
             ("shrink_underused", Value::Int(number @ (0 | 1))) => {
                 config.shrink_underused = *number == 1;

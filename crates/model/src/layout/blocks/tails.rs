@@ -141,7 +141,8 @@ pub(super) static BLOCKS: &[Block] = &[
             low(5, "_mm_id[0]", "").bits(0, 30).counts(Field::MmId0),
             high(5, "_mm_id[1]", "").bits(0, 30).counts(Field::MmId1),
             word(5, "_mm_ids", "both ids and their flags as one word; 6.15 by the date of its commit"),
-            word(5, "FOLIO_MM_IDS_LOCK_BITNUM", "held while the slots and _large_mapcount change").bits(31, 31),
+            word(5, "FOLIO_MM_IDS_LOCK_BITNUM", "held while the slots and _large_mapcount change")
+                .bits(31, 31),
             word(5, "FOLIO_MM_IDS_SHARED_BIT", "").bits(63, 63).counts(Field::MaybeShared),
             low(7, "_nr_pages", "in the first tail's memcg_data"),
         ],
