@@ -1,6 +1,6 @@
 //! mremap with MREMAP_FIXED: moves a mapping; entries move, counters do not.
 
-use super::{Outcome, munmap, split_pmd, vma};
+use super::{Outcome, ksm, munmap, split_pmd, vma};
 use crate::event::Errno;
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
@@ -50,6 +50,9 @@ fn move_area(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
     let area = mm.vmas.borrow().find(from).ok_or(Errno::Efault)?;
     if !has_room(mm, from, to, pages) {
         return Err(Errno::Enomem);
+    }
+    if area.mergeable {
+        ksm::unshare(m, mm, &area, (from, from + pages))?;
     }
     let new = Vma { start: to, end: to + pages, offset: area.offset_of(from), ..area };
     split_across(m, mm, &area, from, pages);
