@@ -65,7 +65,7 @@ const KINDS: [(Kind, u32); 30] = [
     (Kind::DontNeed, 8),
     (Kind::Advise, 2),
     (Kind::Populate, 3),
-    (Kind::Mergeable, 3),
+    (Kind::Mergeable, 5),
     (Kind::Fork, 10),
     (Kind::Exit, 4),
     (Kind::Get, 4),
@@ -76,7 +76,7 @@ const KINDS: [(Kind, u32); 30] = [
     (Kind::MadvFree, 3),
     (Kind::Collapse, 4),
     (Kind::Migrate, 4),
-    (Kind::Ksm, 4),
+    (Kind::Ksm, 6),
     (Kind::PutBack, 2),
     (Kind::DropCaches, 3),
     (Kind::Thp, 4),
@@ -228,7 +228,7 @@ impl Chooser {
                     all: self.prng.chance(1, 2),
                 }
             }
-            Kind::Ksm => KernelVerb::Ksm(self.prng.pick(&[1, 1, 2, 2, 3])),
+            Kind::Ksm => KernelVerb::Ksm(self.prng.pick(&[1, 2, 2, 2, 3])),
             Kind::PutBack => KernelVerb::PutBack,
             Kind::DropCaches => KernelVerb::DropCaches(self.prng.pick(&[1, 2, 2, 2, 3])),
             Kind::Thp if self.prng.chance(1, 3) => KernelVerb::Thp(self.prng.pick(&[
