@@ -100,3 +100,27 @@ fn merged_pages_are_moved_with_all_their_mappings() {
          kernel: ksm 1\nexpect B.x[2].refcount == 3\n"
     ));
 }
+
+/// The frame that A's page 1 of x is in, before and after A, which has a merged page alone, writes to it.
+fn frames_around_the_last_write(kernel: &str) -> [u32; 2] {
+    let source = format!("{TWO}kernel: ksm 2\nA: write x[0]\nA: write x[1]\nexpect A.x[1].kind == anon\n");
+    let scenario = parse(source.as_bytes()).expect("well-formed");
+    let profile = Profile::resolve(kernel).expect("a kernel");
+    let mut runner =
+        Runner::new(&scenario, &profile, Options::default()).expect("no names").expect("applies");
+    let mut frames = Vec::new();
+    let findings = runner.run(|runner, _| {
+        let a = &runner.processes["A"];
+        frames.push(a.mm.table.read(a.windows["x"].start + 1).page().0);
+    });
+    assert!(findings.is_empty(), "{kernel}: {findings:?}");
+    [frames[4], frames[5]]
+}
+
+#[test]
+fn a_merged_page_of_one_owner_is_taken_from_5_1_to_5_8_and_copied_else() {
+    for (kernel, taken) in [("5.0", false), ("5.1", true), ("5.8", true), ("5.9", false), ("6.12", false)] {
+        let [before, after] = frames_around_the_last_write(kernel);
+        assert_eq!(before == after, taken, "{kernel}");
+    }
+}

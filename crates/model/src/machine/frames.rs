@@ -306,7 +306,8 @@ impl Frames {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let free: usize = self.free.borrow().iter().map(FreeBlocks::bytes).sum();
-        self.frames.borrow().capacity() * size_of::<Frame>() + free
+        let fills = self.fills.borrow().len() * size_of::<(Pfn, u8)>();
+        self.frames.borrow().capacity() * size_of::<Frame>() + free + fills
     }
 }
 
