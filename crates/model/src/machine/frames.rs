@@ -1,6 +1,7 @@
 //! Physical memory: which frames form which folio, what they hold, which are free.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
 use super::free_blocks::FreeBlocks;
 use crate::units::{Folio, Kind, Order, PageRange, Pfn};
@@ -25,15 +26,24 @@ pub struct Mapping {
     pub index: u64,
 }
 
-/// What is known of a frame. Only `written` differs between the pages of a folio.
+/// What a page holds, as far as steps can tell: its first byte, and the byte that fills the rest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Content {
+    /// The first byte.
+    pub first: u8,
+    /// Every other byte.
+    pub rest: u8,
+}
+
+/// What is known of a frame. Only `first_byte` differs between the pages of a folio.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Frame {
     /// The order in the low half, the NUMA node in the high one.
     order_and_node: u8,
     /// `None` if it is free.
     kind: Option<Kind>,
-    /// Holds something else than zeroes.
-    written: bool,
+    /// The first byte of its content; it is 0 only where all are, since nobody writes a 0 alone.
+    first_byte: u8,
     /// The index in two parts: 40 bits are enough for 4 PiB, and keep a frame small.
     index_high: u8,
     index_low: u32,
@@ -41,7 +51,7 @@ struct Frame {
 }
 
 const FREE: Frame =
-    Frame { order_and_node: 0, kind: None, written: false, index_high: 0, index_low: 0, root: AnonRoot(0) };
+    Frame { order_and_node: 0, kind: None, first_byte: 0, index_high: 0, index_low: 0, root: AnonRoot(0) };
 
 impl Frame {
     const fn order(&self) -> u8 {
@@ -66,6 +76,8 @@ impl Frame {
 #[derive(Clone, Debug)]
 pub struct Frames {
     frames: RefCell<Vec<Frame>>,
+    /// The byte that fills a page, where it is not 0; few pages have one.
+    fills: RefCell<BTreeMap<Pfn, u8>>,
     free: RefCell<[FreeBlocks; ORDERS]>,
     used: Cell<u32>,
     limit: u32,
@@ -78,6 +90,7 @@ impl Frames {
     pub fn new(limit: u32, largest: Order) -> Frames {
         Frames {
             frames: RefCell::default(),
+            fills: RefCell::default(),
             free: RefCell::default(),
             used: Cell::new(0),
             limit,
@@ -154,6 +167,7 @@ impl Frames {
     /// Gives a folio's frames back and joins them with free neighbours.
     pub fn free(&self, folio: Folio) {
         self.frames.borrow_mut()[folio.range().indexes()].fill(FREE);
+        self.set_fills(folio.range(), 0);
         self.used.set(self.used.get() - folio.pages());
         let mut free = self.free.borrow_mut();
         let (mut block, mut order) = (folio.head.0 >> folio.order.0, folio.order.0);
@@ -203,30 +217,72 @@ impl Frames {
         }
     }
 
-    /// Notes that pages hold something else than zeroes.
-    pub fn set_written(&self, pages: PageRange) {
-        for frame in &mut self.frames.borrow_mut()[pages.indexes()] {
-            frame.written = true;
+    /// Says what a page of one becomes, and where it belongs from now on: KSM takes pages and gives them back.
+    pub fn set_kind(&self, folio: Folio, kind: Kind, mapping: Mapping) {
+        for frame in &mut self.frames.borrow_mut()[folio.range().indexes()] {
+            (frame.kind, frame.root) = (Some(kind), mapping.root);
+            frame.set_index(mapping.index);
         }
     }
 
-    /// Copies one page's content to another, as far as it matters here.
+    /// Notes that a byte, which is not 0, was written to the start of each page.
+    pub fn write(&self, pages: PageRange, byte: u8) {
+        debug_assert!(byte != 0, "a page that starts with 0 is taken for empty");
+        for frame in &mut self.frames.borrow_mut()[pages.indexes()] {
+            frame.first_byte = byte;
+        }
+    }
+
+    /// Notes that a byte was written throughout each page.
+    pub fn fill(&self, pages: PageRange, byte: u8) {
+        for frame in &mut self.frames.borrow_mut()[pages.indexes()] {
+            frame.first_byte = byte;
+        }
+        self.set_fills(pages, byte);
+    }
+
+    fn set_fills(&self, pages: PageRange, byte: u8) {
+        let mut fills = self.fills.borrow_mut();
+        if byte != 0 {
+            fills.extend(pages.iter().map(|page| (page, byte)));
+        } else if !fills.is_empty() {
+            for page in pages.iter() {
+                fills.remove(&page);
+            }
+        }
+    }
+
+    /// What a page holds.
+    pub fn content(&self, page: Pfn) -> Content {
+        let rest = self.fills.borrow().get(&page).copied().unwrap_or(0);
+        Content { first: self.frames.borrow()[page.index()].first_byte, rest }
+    }
+
+    /// Copies what pages hold to others.
     pub fn copy_content(&self, from: PageRange, to: Pfn) {
         let mut frames = self.frames.borrow_mut();
         for i in 0..from.len {
-            let written = frames[from.first.add(i).index()].written;
-            frames[to.add(i).index()].written = written;
+            let first_byte = frames[from.first.add(i).index()].first_byte;
+            frames[to.add(i).index()].first_byte = first_byte;
+        }
+        if self.fills.borrow().is_empty() {
+            return;
+        }
+        for i in 0..from.len {
+            let fill = self.fills.borrow().get(&from.first.add(i)).copied();
+            self.set_fills(PageRange::one(to.add(i)), fill.unwrap_or(0));
         }
     }
 
     /// Whether a page holds zeroes only.
     pub fn is_zero_filled(&self, page: Pfn) -> bool {
-        !self.frames.borrow()[page.index()].written
+        self.frames.borrow()[page.index()].first_byte == 0
     }
 
     /// How many pages of a folio hold zeroes only.
     pub fn zero_filled(&self, folio: Folio) -> u32 {
-        self.frames.borrow()[folio.range().indexes()].iter().filter(|frame| !frame.written).count() as u32
+        self.frames.borrow()[folio.range().indexes()].iter().filter(|frame| frame.first_byte == 0).count()
+            as u32
     }
 
     /// Every folio in use, lowest first.
@@ -250,7 +306,8 @@ impl Frames {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         let free: usize = self.free.borrow().iter().map(FreeBlocks::bytes).sum();
-        self.frames.borrow().capacity() * size_of::<Frame>() + free
+        let fills = self.fills.borrow().len() * size_of::<(Pfn, u8)>();
+        self.frames.borrow().capacity() * size_of::<Frame>() + free + fills
     }
 }
 

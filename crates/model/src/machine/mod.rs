@@ -8,6 +8,7 @@ mod deferred;
 pub mod frames;
 mod free_blocks;
 pub mod holders;
+mod ksm;
 pub mod lock;
 pub mod page_table;
 pub mod vma;
@@ -32,6 +33,7 @@ use config::Config;
 use deferred::DeferredQueue;
 use frames::{AnonRoot, Frames, Mapping};
 use holders::Holders;
+use ksm::Ksm;
 use lock::{Guard, Lock, Locks};
 use page_table::{Alike, Budget, Entry, PageTable};
 use vma::{AnonVma, Vma, Vmas};
@@ -86,6 +88,8 @@ pub struct Machine {
     pub stats: Stats,
     /// Who holds references besides page tables.
     pub holders: Holders,
+    /// What ksmd remembers.
+    pub ksm: Ksm,
     counters: Box<dyn CounterMemory>,
     mms: RefCell<Vec<Option<Rc<Mm>>>>,
     roots: RefCell<Vec<Vec<MmId>>>,
@@ -132,6 +136,7 @@ impl Machine {
             config: RefCell::new(config),
             stats: Stats::default(),
             holders: Holders::default(),
+            ksm: Ksm::default(),
             counters,
             // Ids start at 1; root 0 belongs to nobody.
             mms: RefCell::new(vec![None]),
@@ -219,6 +224,7 @@ impl Machine {
 
     /// Forgets an address space that maps nothing any more.
     pub fn remove_mm(&self, id: MmId) {
+        self.ksm.leave(id);
         for members in self.roots.borrow_mut().iter_mut() {
             members.retain(|member| *member != id);
         }
@@ -326,6 +332,9 @@ impl Machine {
             self.check_freed(folio);
         }
         self.unqueue(folio);
+        if !folio.is_large() {
+            self.ksm.remove(folio.head);
+        }
         if self.policy.anon_exclusive {
             self.counters.set_each(Field::AnonExclusive, folio.range(), 0);
         }
@@ -408,7 +417,8 @@ impl Machine {
         if !self.scheme.info().capabilities.needs_vma_pages {
             return Mapper::new(mm.id);
         }
-        let before = self.pages_in_vma(mm, vma, folio);
+        // A merged page is found by no index; a single page's mappings each count for themselves.
+        let before = if folio.kind == Kind::Ksm { 0 } else { self.pages_in_vma(mm, vma, folio) };
         Mapper { mm: mm.id, vma_pages_before: before, vma_pages_after: before + count }
     }
 
@@ -418,7 +428,7 @@ impl Machine {
         if !self.scheme.info().capabilities.needs_vma_pages {
             return Mapper::new(mm.id);
         }
-        let before = self.pages_in_vma(mm, vma, folio);
+        let before = if folio.kind == Kind::Ksm { count } else { self.pages_in_vma(mm, vma, folio) };
         Mapper { mm: mm.id, vma_pages_before: before, vma_pages_after: before - count }
     }
 
@@ -444,9 +454,13 @@ impl Machine {
 
     /// Where in `vma` a folio's pages can be mapped: first page, and first page behind.
     pub fn place_in_vma(&self, vma: &Vma, folio: Folio) -> Option<(u64, u64)> {
-        let mapping = self.frames.mapping(folio);
+        self.place_of(vma, self.frames.mapping(folio), folio.pages())
+    }
+
+    /// The same for so many pages that belong to `mapping`.
+    pub fn place_of(&self, vma: &Vma, mapping: Mapping, pages: u32) -> Option<(u64, u64)> {
         let first = mapping.index.max(vma.offset);
-        let last = (mapping.index + u64::from(folio.pages())).min(vma.offset + (vma.end - vma.start));
+        let last = (mapping.index + u64::from(pages)).min(vma.offset + (vma.end - vma.start));
         (mapping.root == vma.root && first < last)
             .then(|| (vma.start + (first - vma.offset), vma.start + (last - vma.offset)))
     }
@@ -737,6 +751,7 @@ impl Machine {
         for folio in self.frames.folios() {
             self.hash_folio(folio, &mut numbers, sink);
         }
+        self.ksm.hash_into(sink, |root| numbers.root(root));
         let roots = self.roots.borrow();
         for root in &numbers.roots {
             std::hash::Hash::hash(&roots[root.0 as usize], &mut sink);
@@ -758,7 +773,7 @@ impl Machine {
             }
         }
         for page in folio.range().iter() {
-            state.write_u8(u8::from(self.frames.is_zero_filled(page)));
+            std::hash::Hash::hash(&self.frames.content(page), &mut state);
         }
     }
 
@@ -808,6 +823,7 @@ impl Clone for Machine {
             frames: self.frames.clone(),
             stats: self.stats.clone(),
             holders: self.holders.clone(),
+            ksm: self.ksm.clone(),
             counters: self.counters.boxed_clone(),
             mms: RefCell::new(mms),
             roots: self.roots.clone(),

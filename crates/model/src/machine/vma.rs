@@ -56,6 +56,8 @@ pub struct Vma {
     pub advice: ThpAdvice,
     /// VM_LOCKED.
     pub locked: bool,
+    /// VM_MERGEABLE: ksmd may merge its pages.
+    pub mergeable: bool,
     /// Whose anonymous folios it may map.
     pub root: AnonRoot,
     /// With which areas it can become one; `None` while it has mapped nothing but the zero page.
@@ -85,6 +87,7 @@ impl Vma {
             && self.root == next.root
             && self.advice == next.advice
             && self.locked == next.locked
+            && self.mergeable == next.mergeable
     }
 
     /// The offset of page `at`.
@@ -218,6 +221,7 @@ mod tests {
             protection: Protection::READ_WRITE,
             advice: ThpAdvice::None,
             locked: false,
+            mergeable: false,
             root: AnonRoot(1),
             anon: None,
         }

@@ -2,12 +2,14 @@
 
 use super::{Outcome, fault, split_pmd};
 use crate::event::{Errno, Phase};
+use crate::machine::frames::Mapping;
+use crate::machine::lock::Lock;
 use crate::machine::page_table::{Entry, Pmd};
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
 use crate::policy::{HugeZeroWrite, LargeReuse, PmdCopy, PmdReuse, SmallReuse};
 use crate::query::{Query, Tally};
-use crate::units::{Folio, Level, Order, PageRange, Pfn};
+use crate::units::{Folio, Kind, Level, Order, PageRange, Pfn};
 
 /// A write to a page that a read-only PTE maps (`do_wp_page()`, mm/memory.c).
 pub(super) fn write_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
@@ -20,13 +22,31 @@ pub(super) fn write_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
     }
     let page = entry.page();
     let folio = m.folio(page);
-    let reuse = if folio.is_large() { can_reuse_large(m, folio, page) } else { can_reuse_small(m, folio) };
+    let reuse = match folio.kind {
+        Kind::Ksm => m.policy.ksm_reuse && m.refcount(folio) == 1,
+        _ if folio.is_large() => can_reuse_large(m, folio, page),
+        _ => can_reuse_small(m, folio),
+    };
+    if reuse && folio.kind == Kind::Ksm {
+        m.ksm.remove(page);
+        m.frames.set_kind(folio, Kind::Anon, Mapping { root: vma.root, index: vma.offset_of(at) });
+    }
     if reuse {
         m.rmap().set_exclusive(PageRange::one(page), true);
-        mm.table.set(at, entry.with_write(true));
+        mm.table.set(at, entry.with_write(vma.protection.write));
         return Ok(());
     }
     copy_page(m, mm, vma, at)
+}
+
+/// Gives the process a page of its own in place of one that KSM merged (`break_ksm()`, mm/ksm.c).
+pub(super) fn unshare_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
+    let _guard = m.lock(Lock::PageTable(mm.id, mm.table.pmd_start(at)));
+    write_pte(m, mm, vma, at)?;
+    if m.policy.ksm_unshares {
+        mm.table.set(at, mm.table.read(at).with_write(false));
+    }
+    Ok(())
 }
 
 fn can_reuse_small(m: &Machine, folio: Folio) -> bool {
@@ -93,7 +113,7 @@ fn copy_page(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
         return Err(Errno::Enomem);
     };
     m.frames.copy_content(PageRange::one(page), new.head);
-    mm.table.set(at, Entry::present(new.head, true));
+    mm.table.set(at, Entry::present(new.head, vma.protection.write));
     m.phase(Phase::CopyMapped, Some(mm.id), old.range());
     let lost = m.rmap().folio_remove_rmap_ptes(old, PageRange::one(page), &by);
     m.after_removal(old, Level::Pte, lost);

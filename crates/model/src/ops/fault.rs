@@ -15,10 +15,11 @@ use crate::units::{Folio, Order, PageRange};
 pub enum Access {
     /// It is read.
     Read,
-    /// Something else than zeroes is written to it.
+    /// A byte that is not 0 is written to the start of each page; address spaces that live at the same time
+    /// write different ones.
     Write,
-    /// Zeroes are written to it.
-    WriteZeroes,
+    /// This byte is written throughout.
+    Fill(u8),
     /// It is made ready for writing, as mlock, pins and MADV_POPULATE_WRITE do; its content stays.
     PopulateWrite,
 }
@@ -89,8 +90,12 @@ fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: A
 
 /// Notes what a write left in the pages of `start..end`, which are mapped consecutively.
 fn wrote(m: &Machine, mm: &Mm, (start, end): (u64, u64), access: Access) {
-    if access == Access::Write {
-        m.frames.set_written(PageRange::new(mm.table.read(start).page(), (end - start) as u32));
+    let pages = || PageRange::new(mm.table.read(start).page(), (end - start) as u32);
+    match access {
+        // Ids start at 1.
+        Access::Write => m.frames.write(pages(), ((mm.id.0 - 1) % 255 + 1) as u8),
+        Access::Fill(byte) => m.frames.fill(pages(), byte),
+        Access::Read | Access::PopulateWrite => {}
     }
 }
 

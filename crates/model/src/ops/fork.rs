@@ -18,6 +18,9 @@ use crate::units::{Folio, Order, PageRange, Pfn};
 pub fn fork(m: &Machine, parent: &Mm) -> Result<Rc<Mm>, Errno> {
     let child = m.add_mm();
     let _guard = m.lock(Lock::Mmap(parent.id));
+    if m.ksm.scans(parent.id) {
+        m.ksm.enter(child.id);
+    }
     let areas = parent.vmas.borrow().all().to_vec();
     for area in &areas {
         // An area without an anon_vma has nothing that faults would not bring again: it is not looked at.

@@ -13,7 +13,7 @@ use crate::machine::page_table::Pmd;
 use crate::machine::{Machine, Mm, Quirk};
 use crate::policy::{DeferredQueue, MigrateQueue, SharedTest};
 use crate::query::{Query, Tally};
-use crate::units::{Folio, Pfn};
+use crate::units::{Folio, Kind, Pfn};
 
 /// Where to, and which pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,7 +61,7 @@ fn candidate(m: &Machine, mm: &Mm, at: u64, to: Target) -> Option<Folio> {
         }
         folio = m.folio(present(at)?.page());
     }
-    if m.frames.node(folio) == to.node {
+    if m.frames.node(folio) == to.node || (folio.kind == Kind::Ksm && !m.policy.ksm_migrates) {
         return None;
     }
     let page = mm.table.read(at).page();
@@ -121,6 +121,10 @@ fn move_folio(m: &Machine, old: Folio, node: u8) {
         m.unqueue(old);
         m.frames.copy_content(old.range(), new.head);
         m.frames.set_node(new, node);
+        if old.kind == Kind::Ksm {
+            m.frames.set_kind(new, Kind::Ksm, m.frames.mapping(old));
+            m.ksm.moved(old.head, new.head);
+        }
         match m.policy.migrate_queue {
             MigrateQueue::AsUnmapped if queued => m.queue(new, partial),
             MigrateQueue::Forget if queued => m.note(Quirk::QueueForgotten),

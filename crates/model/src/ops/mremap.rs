@@ -1,6 +1,6 @@
 //! mremap with MREMAP_FIXED: moves a mapping; entries move, counters do not.
 
-use super::{Outcome, munmap, split_pmd, vma};
+use super::{Outcome, ksm, munmap, split_pmd, vma};
 use crate::event::Errno;
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
@@ -14,7 +14,7 @@ use crate::machine::{Machine, Mm};
 /// # Errors
 /// EINVAL if both ranges overlap. EFAULT if the source does not begin in an area, or leaves it (in kernels that
 /// cannot move several): unless the kernel looks first, the target is unmapped by then. ENOMEM if there is no
-/// memory for page tables (the kernel moves back what it moved by then).
+/// memory for page tables (the kernel moves back what it moved by then), or for pages in place of merged ones.
 pub fn remap(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
     let _guard = m.lock(Lock::Mmap(mm.id));
     let end = from + pages;
@@ -48,6 +48,10 @@ pub fn remap(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
 fn move_area(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
     munmap::unmap_locked(m, mm, to, to + pages);
     let area = mm.vmas.borrow().find(from).ok_or(Errno::Efault)?;
+    if area.mergeable {
+        // Merged pages do not move: ksmd would look for them at the old place.
+        ksm::unshare(m, mm, &area, (from, from + pages))?;
+    }
     if !has_room(mm, from, to, pages) {
         return Err(Errno::Enomem);
     }

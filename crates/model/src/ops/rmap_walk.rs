@@ -1,12 +1,13 @@
 //! From a folio to all who map it: through its root to address spaces and their areas, not by searching
-//! page tables.
+//! page tables. For a page that KSM merged through the roots of the addresses that ksmd merged; where a child
+//! inherited such a mapping from a process that is gone, ksmd has to come by first.
 
 use std::rc::Rc;
 
 use crate::machine::page_table::Alike;
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
-use crate::units::Folio;
+use crate::units::{Folio, Kind};
 
 /// An area that may map a folio.
 pub struct Place {
@@ -22,13 +23,19 @@ pub struct Place {
 
 /// The areas that may map a folio, address spaces in the order in which they came to share it.
 pub fn places(m: &Machine, folio: Folio) -> Vec<Place> {
+    let mappings = match folio.kind {
+        Kind::Ksm => m.ksm.mappings(folio.head),
+        _ => vec![m.frames.mapping(folio)],
+    };
     let mut places = Vec::new();
-    for id in m.members(m.frames.mapping(folio).root) {
-        let Some(mm) = m.mm(id) else { continue };
-        let vmas = mm.vmas.borrow();
-        for vma in vmas.all() {
-            if let Some((start, end)) = m.place_in_vma(vma, folio) {
-                places.push(Place { mm: Rc::clone(&mm), vma: *vma, start, end });
+    for mapping in mappings {
+        for id in m.members(mapping.root) {
+            let Some(mm) = m.mm(id) else { continue };
+            let vmas = mm.vmas.borrow();
+            for vma in vmas.all() {
+                if let Some((start, end)) = m.place_of(vma, mapping, folio.pages()) {
+                    places.push(Place { mm: Rc::clone(&mm), vma: *vma, start, end });
+                }
             }
         }
     }

@@ -32,6 +32,7 @@ enum Kind {
     DontNeed,
     Advise,
     Populate,
+    Mergeable,
     Fork,
     Exit,
     Get,
@@ -42,6 +43,7 @@ enum Kind {
     Split,
     Collapse,
     Migrate,
+    Ksm,
     PutBack,
     DropCaches,
     Thp,
@@ -49,7 +51,7 @@ enum Kind {
     Lru,
 }
 
-const KINDS: [(Kind, u32); 28] = [
+const KINDS: [(Kind, u32); 30] = [
     (Kind::Mmap, 8),
     (Kind::Reserve, 2),
     (Kind::Read, 6),
@@ -63,6 +65,7 @@ const KINDS: [(Kind, u32); 28] = [
     (Kind::DontNeed, 8),
     (Kind::Advise, 2),
     (Kind::Populate, 3),
+    (Kind::Mergeable, 5),
     (Kind::Fork, 10),
     (Kind::Exit, 4),
     (Kind::Get, 4),
@@ -73,6 +76,7 @@ const KINDS: [(Kind, u32); 28] = [
     (Kind::MadvFree, 3),
     (Kind::Collapse, 4),
     (Kind::Migrate, 4),
+    (Kind::Ksm, 6),
     (Kind::PutBack, 2),
     (Kind::DropCaches, 3),
     (Kind::Thp, 4),
@@ -130,6 +134,7 @@ impl Chooser {
                 Kind::Split
                 | Kind::Collapse
                 | Kind::Migrate
+                | Kind::Ksm
                 | Kind::PutBack
                 | Kind::DropCaches
                 | Kind::Thp
@@ -170,7 +175,7 @@ impl Chooser {
             Kind::Mremap => return self.mremap(name).map(|verb| (verb, Outcome::Any)),
             Kind::Read => ProcessVerb::Read(self.region(name)?.2),
             Kind::Write => ProcessVerb::Write(self.region(name)?.2),
-            Kind::Fill => ProcessVerb::Fill(self.region(name)?.2, self.prng.pick(&[0, 0, 65])),
+            Kind::Fill => ProcessVerb::Fill(self.region(name)?.2, self.prng.pick(&[0, 0, 1, 65, 65, 66])),
             Kind::Mlock => ProcessVerb::Mlock(self.region(name)?.2),
             Kind::Munlock => ProcessVerb::Munlock(self.region(name)?.2),
             Kind::DontNeed => ProcessVerb::Madvise(self.region(name)?.2, Advice::DontNeed),
@@ -180,6 +185,10 @@ impl Chooser {
             }
             Kind::Populate => {
                 let advice = self.prng.pick(&[Advice::PopulateRead, Advice::PopulateWrite]);
+                ProcessVerb::Madvise(self.region(name)?.2, advice)
+            }
+            Kind::Mergeable => {
+                let advice = self.prng.pick(&[Advice::Mergeable, Advice::Mergeable, Advice::Unmergeable]);
                 ProcessVerb::Madvise(self.region(name)?.2, advice)
             }
             Kind::SplitPmd => ProcessVerb::SplitPmd(self.region(name)?.2),
@@ -219,6 +228,7 @@ impl Chooser {
                     all: self.prng.chance(1, 2),
                 }
             }
+            Kind::Ksm => KernelVerb::Ksm(self.prng.pick(&[1, 2, 2, 2, 3])),
             Kind::PutBack => KernelVerb::PutBack,
             Kind::DropCaches => KernelVerb::DropCaches(self.prng.pick(&[1, 2, 2, 2, 3])),
             Kind::Thp if self.prng.chance(1, 3) => KernelVerb::Thp(self.prng.pick(&[

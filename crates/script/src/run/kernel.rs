@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mapcount_model::event::Errno;
 use mapcount_model::machine::config::ThpMode as Mode;
-use mapcount_model::ops::{collapse, migrate, shrink, split};
+use mapcount_model::ops::{collapse, ksm, migrate, shrink, split};
 use mapcount_model::policy::DeferredQueue;
 use mapcount_model::units::Order;
 
@@ -56,7 +56,10 @@ impl Runner<'_> {
             KernelVerb::Punch { .. } => return not_modelled("`punch`"),
             KernelVerb::Migrate { region, node, all } => return self.migrate(region, *node, *all),
             KernelVerb::Khugepaged(region) => return self.khugepaged(region, span),
-            KernelVerb::Ksm(_) => return not_modelled("`ksm`"),
+            KernelVerb::Ksm(passes) => {
+                ksm::scan(m, *passes);
+                Ok(())
+            }
             KernelVerb::Swap(_) => return not_modelled("`swap`"),
             KernelVerb::Hugetlb(_) => return not_modelled("`hugetlb`"),
             KernelVerb::ShmemMthp(..) => return not_modelled("`shmem_mthp`"),

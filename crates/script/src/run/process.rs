@@ -7,7 +7,7 @@ use mapcount_model::machine::vma::{Protection as Allowed, ThpAdvice};
 use mapcount_model::machine::{Mm, lock::Lock};
 use mapcount_model::ops::fault::Access;
 use mapcount_model::ops::{
-    collapse, exit, fault, fork, hold, madvise, mlock, mmap, mprotect, mremap, munmap, split_pmd,
+    collapse, exit, fault, fork, hold, ksm, madvise, mlock, mmap, mprotect, mremap, munmap, split_pmd,
 };
 
 use super::{Finding, Process, Runner};
@@ -26,8 +26,7 @@ impl Runner<'_> {
             ProcessVerb::Read(region) => fault::touch(m, &mm, self.region(name, region)?, Access::Read),
             ProcessVerb::Write(region) => fault::touch(m, &mm, self.region(name, region)?, Access::Write),
             ProcessVerb::Fill(region, byte) => {
-                let access = if *byte == 0 { Access::WriteZeroes } else { Access::Write };
-                fault::touch(m, &mm, self.region(name, region)?, access)
+                fault::touch(m, &mm, self.region(name, region)?, Access::Fill(*byte))
             }
             ProcessVerb::Munmap(region) => {
                 munmap::unmap(m, &mm, self.region(name, region)?);
@@ -170,6 +169,8 @@ impl Runner<'_> {
             Advice::Free => madvise::free(m, mm, region),
             Advice::Hugepage => madvise::advise_thp(m, mm, region, ThpAdvice::Huge),
             Advice::NoHugepage => madvise::advise_thp(m, mm, region, ThpAdvice::NoHuge),
+            Advice::Mergeable => ksm::advise(m, mm, region, true),
+            Advice::Unmergeable => ksm::advise(m, mm, region, false),
             Advice::PopulateRead => madvise::populate(m, mm, region, false),
             Advice::PopulateWrite => madvise::populate(m, mm, region, true),
             other => return Err(Finding::not_modelled(&format!("`madvise … {other}`"), span)),
