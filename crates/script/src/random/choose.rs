@@ -47,9 +47,11 @@ enum Kind {
     Thp,
     Tune,
     Lru,
+    Swap,
+    Pageout,
 }
 
-const KINDS: [(Kind, u32); 28] = [
+const KINDS: [(Kind, u32); 30] = [
     (Kind::Mmap, 8),
     (Kind::Reserve, 2),
     (Kind::Read, 6),
@@ -78,6 +80,8 @@ const KINDS: [(Kind, u32); 28] = [
     (Kind::Thp, 4),
     (Kind::Tune, 1),
     (Kind::Lru, 2),
+    (Kind::Swap, 2),
+    (Kind::Pageout, 7),
 ];
 
 /// NUMA nodes of a random scenario.
@@ -90,6 +94,10 @@ pub(super) struct Chooser {
     pmd_order: u8,
     /// Some size of folios was enabled or disabled.
     sizes_set: bool,
+    /// There is swap now; there was some time; MADV_FREE was called.
+    swap: bool,
+    swapped: bool,
+    freed: bool,
     most_pages: u64,
     most_processes: usize,
     pins: bool,
@@ -109,6 +117,9 @@ impl Chooser {
             weights: weights.to_vec(),
             pmd_order,
             sizes_set: false,
+            swap: false,
+            swapped: false,
+            freed: false,
             most_pages: shape.pages.unwrap_or(if pmd_order == 9 { 2 << 9 } else { 3 << pmd_order }).max(1),
             most_processes: shape.processes.clamp(1, PROCESSES.len()),
             pins: shape.pins,
@@ -134,7 +145,8 @@ impl Chooser {
                 | Kind::DropCaches
                 | Kind::Thp
                 | Kind::Tune
-                | Kind::Lru => self.kernel(kind, name).map(|verb| (Action::Kernel(verb), Outcome::Any)),
+                | Kind::Lru
+                | Kind::Swap => self.kernel(kind, name).map(|verb| (Action::Kernel(verb), Outcome::Any)),
                 _ => self
                     .process(kind, name)
                     .map(|(verb, outcome)| (Action::Process { name: Name::new(name), verb }, outcome)),
@@ -185,8 +197,16 @@ impl Chooser {
             Kind::SplitPmd => ProcessVerb::SplitPmd(self.region(name)?.2),
             Kind::MadvFree => {
                 let advice = self.prng.pick(&[Advice::Free, Advice::Collapse, Advice::Collapse]);
+                // Collapsing what is swapped is not modelled.
+                if advice == Advice::Collapse && self.swapped {
+                    return None;
+                }
+                self.freed |= advice == Advice::Free;
                 ProcessVerb::Madvise(self.region(name)?.2, advice)
             }
+            // Nor is reclaim of what MADV_FREE gave up; without swap it only splits.
+            Kind::Pageout if self.freed || (!self.swap && self.prng.chance(3, 4)) => return None,
+            Kind::Pageout => ProcessVerb::Madvise(self.region(name)?.2, Advice::Pageout),
             _ => unreachable!("the kernel's"),
         };
         Some((verb, Outcome::Any))
@@ -205,7 +225,7 @@ impl Chooser {
                 KernelVerb::Split { region, order, at, list: self.prng.chance(1, 4) }
             }
             // With sizes below a PMD khugepaged of 7.2 does more than is modelled.
-            Kind::Collapse if self.sizes_set => return None,
+            Kind::Collapse if self.sizes_set || self.swapped => return None,
             Kind::Collapse => {
                 let (_, _, region) = self.region(name)?;
                 KernelVerb::Khugepaged(Region { process: Some(Name::new(name)), ..region })
@@ -218,6 +238,11 @@ impl Chooser {
                     node: self.prng.below(NODES.into()) as u32,
                     all: self.prng.chance(1, 2),
                 }
+            }
+            Kind::Swap => {
+                self.swap = !self.swap;
+                self.swapped = true;
+                KernelVerb::Swap(self.swap)
             }
             Kind::PutBack => KernelVerb::PutBack,
             Kind::DropCaches => KernelVerb::DropCaches(self.prng.pick(&[1, 2, 2, 2, 3])),
