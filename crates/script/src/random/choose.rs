@@ -80,8 +80,8 @@ const KINDS: [(Kind, u32); 30] = [
     (Kind::Thp, 4),
     (Kind::Tune, 1),
     (Kind::Lru, 2),
-    (Kind::Swap, 2),
-    (Kind::Pageout, 7),
+    (Kind::Swap, 4),
+    (Kind::Pageout, 10),
 ];
 
 /// NUMA nodes of a random scenario.
@@ -198,7 +198,8 @@ impl Chooser {
             Kind::MadvFree => {
                 let advice = self.prng.pick(&[Advice::Free, Advice::Collapse, Advice::Collapse]);
                 // Collapsing what is swapped is not modelled.
-                if advice == Advice::Collapse && self.swapped {
+                let swaps = self.swapped && (advice == Advice::Collapse || self.prng.chance(3, 4));
+                if swaps {
                     return None;
                 }
                 self.freed |= advice == Advice::Free;
@@ -239,6 +240,8 @@ impl Chooser {
                     all: self.prng.chance(1, 2),
                 }
             }
+            // Mostly it stays on, so that something is swapped.
+            Kind::Swap if self.swap && self.prng.chance(4, 5) => return None,
             Kind::Swap => {
                 self.swap = !self.swap;
                 self.swapped = true;
