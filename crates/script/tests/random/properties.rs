@@ -89,7 +89,10 @@ fn answers(m: &Machine, truth: &Truth, folio: Folio) -> Result<(), String> {
 fn is_queued(m: &Machine, folio: Folio) -> Result<(), String> {
     let sees =
         Capabilities { bias_is_not_restored: false, ..m.scheme.info().capabilities } == Capabilities::TODAY;
-    let forgets = m.has_quirk(Quirk::QueueForgotten) || m.has_quirk(Quirk::SwapCacheUnqueued);
+    // Without its bias the folio looks as if its last PMD had been all of it.
+    let forgets = [Quirk::QueueForgotten, Quirk::SwapCacheUnqueued, Quirk::LostBias]
+        .iter()
+        .any(|quirk| m.has_quirk(*quirk));
     if folio.order.0 < 2 || !sees || forgets || m.known(folio).swapcache {
         return Ok(());
     }
