@@ -48,6 +48,8 @@ pub enum Phase {
     OldUnmapped,
     /// References of removed mappings were dropped, after the TLB flush.
     ReferencesDropped,
+    /// The folio was put into the swap cache, which owns a reference for each page.
+    SwapCached,
 }
 
 impl Phase {
@@ -75,6 +77,7 @@ impl Phase {
             Phase::CopyMapped => "copy mapped",
             Phase::OldUnmapped => "old page unmapped",
             Phase::ReferencesDropped => "references dropped",
+            Phase::SwapCached => "put into the swap cache",
         }
     }
 }
@@ -147,6 +150,14 @@ pub enum Why {
     Shared,
     /// There is no memory for the new folio.
     NoMemory,
+    /// There is no room in the swap device.
+    NoSwap,
+    /// An area that is locked (VM_LOCKED) maps it.
+    Locked,
+    /// Nothing maps it, so that it cannot be split.
+    Unmapped,
+    /// Folios in the swap cache are split to single pages only.
+    SwapCached,
 }
 
 impl std::fmt::Display for Why {
@@ -156,6 +167,10 @@ impl std::fmt::Display for Why {
             Why::NoSuchOrder { order } => write!(f, "anonymous folios cannot have order {order}"),
             Why::Shared => f.write_str("mapped by others too"),
             Why::NoMemory => f.write_str("no memory for the new folio"),
+            Why::NoSwap => f.write_str("no room in swap"),
+            Why::Locked => f.write_str("locked in memory"),
+            Why::Unmapped => f.write_str("not mapped"),
+            Why::SwapCached => f.write_str("in the swap cache, split to order 0 only"),
             Why::OnlyToPages => f.write_str("this kernel splits anonymous folios to order 0 only"),
         }
     }

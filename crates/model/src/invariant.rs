@@ -64,6 +64,8 @@ laws! {
     /// Counting areas: _mapcount of the head = areas that map any page − 1; partial_mapcount = those that map
     /// some but not all.
     Vma { "vma-mapcount" },
+    /// The use count of a swap slot = swap entries that name it; a folio in the swap cache has a slot for each page.
+    Swap { "swap-count" },
 }
 
 /// A law that does not hold.
@@ -103,6 +105,7 @@ pub fn check(m: &Machine, truth: &Truth, violations: &mut Vec<Violation>) {
         }
         totals.whole += i64::from(folio.kind.is_anon() && truth.folio(folio).pmds > 0);
     }
+    checker.check_slots_of_swap();
     for (law, stat, expected) in
         [(Law::I9, Stat::AnonMapped, totals.mapped), (Law::I10, Stat::AnonThps, totals.whole)]
     {
@@ -157,7 +160,7 @@ impl Checker<'_> {
         } else {
             truth.entries() as i64
         };
-        self.compare(Law::I1, folio, Field::Refcount, folio.head, references + truth.held);
+        self.compare(Law::I1, folio, Field::Refcount, folio.head, references + truth.held + truth.cached);
         if !folio.is_large() {
             self.compare(
                 Law::I1,
@@ -205,6 +208,33 @@ impl Checker<'_> {
         }
         self.check_exclusive(folio, laws);
         self.check_queue(folio, laws);
+    }
+
+    fn check_slots_of_swap(&mut self) {
+        let wrong = |what, expected: u32, found: u32| Violation {
+            law: Law::Swap,
+            folio: None,
+            page: None,
+            field: None,
+            what,
+            expected: i64::from(expected),
+            found: i64::from(found),
+        };
+        let swap = &self.m.swap;
+        for slot in 0..swap.len() {
+            let (entries, uses) = (self.truth.swap_entries(slot), swap.uses(slot));
+            if entries != uses {
+                self.violations.push(wrong("the use count of a swap slot", entries, uses));
+            }
+        }
+        for folio in swap.heads().into_iter().map(|head| self.m.folio(head)) {
+            let placed =
+                |page: &Pfn| swap.slot_of(folio, *page).is_some_and(|slot| swap.page_of(slot) == Some(*page));
+            let found = folio.range().iter().filter(placed).count() as u32;
+            if found != folio.pages() {
+                self.violations.push(wrong("the slots of a folio in the swap cache", folio.pages(), found));
+            }
+        }
     }
 
     fn check_head_mapcount(&mut self, folio: Folio, laws: LawSet) {

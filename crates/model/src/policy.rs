@@ -139,6 +139,28 @@ pub enum MigrateQueue {
     AsUnmapped,
 }
 
+/// Which large folios reclaim splits before it swaps them out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReclaimSplits {
+    /// Those that no PMD maps.
+    WithoutPmd,
+    /// Those on the deferred split queue.
+    Queued,
+    /// Those that are flagged as partially mapped.
+    PartiallyMapped,
+}
+
+/// What a fault on a swap entry maps whose page is part of a large folio in the swap cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SwapIn {
+    /// The page if it is the folio's first, else a copy of it.
+    CopyTails,
+    /// The page.
+    OnePage,
+    /// The whole folio where its swap entries stand in a row.
+    WholeFolio,
+}
+
 /// When a per-CPU batch of pages bound for the LRU is emptied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LruFlush {
@@ -189,7 +211,7 @@ macro_rules! policies {
         mod table {
             use super::{
                 CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, HugeZeroWrite, LargeReuse, LruFlush, MadvFree, MigrateQueue, Pin,
-                PmdCopy, PmdReuse, Release, SharedTest, Since, SmallReuse, at,
+                PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
             };
             $(
                 #[allow(non_upper_case_globals)]
@@ -464,6 +486,48 @@ policies! {
     ksm_migrates: bool = [
         (FIRST, false, "do_move_page_to_node_array(), mm/migrate.c (v2.6.39)"),
         (at(3, 9), true, "do_move_page_to_node_array(), mm/migrate.c (v4.8; start unverified)"),
+    ],
+    /// MADV_PAGEOUT exists.
+    madv_pageout: bool = [
+        (FIRST, false, "include/uapi/asm-generic/mman-common.h (v5.3)"),
+        (at(5, 4), true, "Linux commit 1a4e58cce84e (\"mm: introduce MADV_PAGEOUT\", v5.4)"),
+    ],
+    /// How MADV_PAGEOUT finds out that others map a large folio too.
+    pageout_shared_test: SharedTest = [
+        (FIRST, SharedTest::PageMapcount, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v5.10, v6.8)"),
+        (at(6, 9), SharedTest::MaybeShared, "folio_likely_mapped_shared(), madvise_cold_or_pageout_pte_range() (v6.11; start unverified)"),
+    ],
+    /// MADV_PAGEOUT leaves PTE-mapped folios whole that it covers.
+    pageout_whole_folios: bool = [
+        (FIRST, false, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v5.10, v6.8)"),
+        (at(6, 10), true, "Linux commit 3931b871c494 (\"mm: madvise: avoid split during MADV_PAGEOUT and MADV_COLD\", v6.10)"),
+    ],
+    /// Pages that may be pinned are not put into the swap cache.
+    reclaim_refuses_pinned: bool = [
+        (FIRST, false, "shrink_page_list(), mm/vmscan.c (v5.10.0)"),
+        (at(5, 11), true, "Linux commit feb889fb40fa (\"mm: don't put pinned pages into the swap cache\", v5.11)"),
+    ],
+    /// Which large folios reclaim splits before it swaps them out.
+    reclaim_splits: ReclaimSplits = [
+        (FIRST, ReclaimSplits::WithoutPmd, "shrink_page_list(), shrink_folio_list(), mm/vmscan.c (v5.10, v6.8)"),
+        (at(6, 10), ReclaimSplits::Queued, "Linux commit 5ed890ce5147 (\"mm: vmscan: avoid split during shrink_folio_list()\", v6.10)"),
+        (at(6, 12), ReclaimSplits::PartiallyMapped, "shrink_folio_list(), mm/vmscan.c (v6.12)"),
+    ],
+    /// A folio of zeroes is not written to swap but noted there, so that it leaves the swap cache at once.
+    swap_knows_zeroes: bool = [
+        (FIRST, false, "swap_writepage(), mm/page_io.c (v6.11)"),
+        (at(6, 12), true, "swap_writepage(), swap_zeromap_folio_set(), mm/page_io.c (v6.12)"),
+    ],
+    /// What a fault on a swap entry maps of a large folio in the swap cache.
+    swap_in: SwapIn = [
+        (FIRST, SwapIn::CopyTails, "ksm_might_need_to_copy(), mm/ksm.c (v5.10, v6.1)"),
+        (at(6, 8), SwapIn::OnePage, "ksm_might_need_to_copy(), mm/ksm.c (v6.8; start unverified)"),
+        (at(6, 11), SwapIn::WholeFolio, "do_swap_page(), mm/memory.c (v6.11)"),
+    ],
+    /// A write fault that copies a page drops the old one from the swap cache if nothing maps it any more.
+    copy_frees_swap_cache: bool = [
+        (FIRST, false, "wp_page_copy(), mm/memory.c (v5.10)"),
+        (at(5, 13), true, "Linux commit f4c4a3f48480 (\"mm: free idle swap cache page after COW\", v5.13)"),
     ],
     /// MADV_POPULATE_READ and MADV_POPULATE_WRITE exist.
     madv_populate: bool = [

@@ -16,6 +16,8 @@ use crate::units::{Folio, Kind, MmId, PageRange, Pfn};
 pub struct Truth {
     pages: Vec<PageTruth>,
     folios: Vec<FolioTruth>,
+    /// Swap entries that name each slot.
+    slots: Vec<u32>,
 }
 
 /// What is true of a page.
@@ -36,6 +38,8 @@ pub struct FolioTruth {
     pub ptes: u64,
     /// References of those who asked for pages, and of batches and lists.
     pub held: i64,
+    /// References of the swap cache, one for each page.
+    pub cached: i64,
     /// FOLL_PINs.
     pub pins: u64,
     /// Areas that map any page.
@@ -93,6 +97,11 @@ impl Truth {
         self.pages[folio.range().indexes()].iter().filter(|page| page.ptes > 0).count() as u32
     }
 
+    /// Swap entries that name a slot.
+    pub fn swap_entries(&self, slot: u32) -> u32 {
+        self.slots.get(slot as usize).copied().unwrap_or(0)
+    }
+
     /// The answer to a query that the page tables give; `None` where it is not about them. `page` is a page of
     /// `folio`.
     pub fn answer(&self, m: &Machine, query: Query, folio: Folio, page: Pfn) -> Option<i64> {
@@ -133,6 +142,11 @@ impl Truth {
         self.pages.resize(frames, PageTruth::default());
         self.folios.clear();
         self.folios.resize(frames, FolioTruth::default());
+        self.slots.clear();
+        self.slots.resize(m.swap.len() as usize, 0);
+        for head in m.swap.heads() {
+            self.folios[head.index()].cached = i64::from(m.folio(head).pages());
+        }
         let slots = m.scheme.info().fields.contains(&Field::MmId0);
         let vmas = m.scheme.info().capabilities.needs_vma_pages;
         m.each_mm(|mm| {
@@ -151,6 +165,12 @@ impl Truth {
                             let (entry, len) = mm.table.run(pte, end - pte, Alike::IgnoringWrite);
                             if entry.is_present() && !entry.is_zero() {
                                 self.add_ptes(m, PageRange::new(entry.page(), len as u32), mm.id, slots);
+                            }
+                            if entry.is_swap() {
+                                let first = entry.slot() as usize;
+                                for entries in &mut self.slots[first..first + len as usize] {
+                                    *entries += 1;
+                                }
                             }
                             pte += len;
                         }

@@ -27,7 +27,7 @@ pub struct Mapping {
 }
 
 /// What a page holds, as far as steps can tell: its first byte, and the byte that fills the rest.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Content {
     /// The first byte.
     pub first: u8,
@@ -256,6 +256,12 @@ impl Frames {
     pub fn content(&self, page: Pfn) -> Content {
         let rest = self.fills.borrow().get(&page).copied().unwrap_or(0);
         Content { first: self.frames.borrow()[page.index()].first_byte, rest }
+    }
+
+    /// Notes what a page holds from now on.
+    pub fn set_content(&self, page: Pfn, content: Content) {
+        self.frames.borrow_mut()[page.index()].first_byte = content.first;
+        self.set_fills(PageRange::one(page), content.rest);
     }
 
     /// Copies what pages hold to others.

@@ -79,6 +79,11 @@ impl Ksm {
         }
     }
 
+    /// Whether there are merged pages.
+    pub fn has_merged(&self) -> bool {
+        !self.0.borrow().stable.is_empty()
+    }
+
     /// The merged page that an address shares.
     pub fn shared_at(&self, key: (MmId, u64)) -> Option<Pfn> {
         self.0.borrow().items.get(&key).and_then(|item| item.shares)

@@ -11,6 +11,7 @@ pub mod holders;
 mod ksm;
 pub mod lock;
 pub mod page_table;
+pub mod swap;
 pub mod vma;
 pub(crate) mod watch;
 
@@ -36,6 +37,7 @@ use holders::Holders;
 use ksm::Ksm;
 use lock::{Guard, Lock, Locks};
 use page_table::{Alike, Budget, Entry, PageTable};
+use swap::Swap;
 use vma::{AnonVma, Vma, Vmas};
 
 /// An address space.
@@ -72,6 +74,8 @@ pub enum Quirk {
     LostBias,
     /// Migration forgot that a folio was on the deferred split queue (up to 6.11, 6.13 to 6.19).
     QueueForgotten,
+    /// A folio became partially mapped while it was in the swap cache, where none is queued for a split.
+    SwapCacheUnqueued,
 }
 
 /// A machine that runs one kernel.
@@ -90,6 +94,8 @@ pub struct Machine {
     pub holders: Holders,
     /// What ksmd remembers.
     pub ksm: Ksm,
+    /// Its swap device and swap cache.
+    pub swap: Swap,
     counters: Box<dyn CounterMemory>,
     mms: RefCell<Vec<Option<Rc<Mm>>>>,
     roots: RefCell<Vec<Vec<MmId>>>,
@@ -97,6 +103,7 @@ pub struct Machine {
     deferred: DeferredQueue,
     locks: Locks,
     lru_hold: Cell<bool>,
+    lazily_freed: Cell<bool>,
     zero_page: Cell<Option<Folio>>,
     huge_zero: Cell<Option<Folio>>,
     gather: RefCell<Vec<(Folio, i32)>>,
@@ -137,6 +144,8 @@ impl Machine {
             stats: Stats::default(),
             holders: Holders::default(),
             ksm: Ksm::default(),
+            swap: Swap::default(),
+            lazily_freed: Cell::new(false),
             counters,
             // Ids start at 1; root 0 belongs to nobody.
             mms: RefCell::new(vec![None]),
@@ -376,7 +385,7 @@ impl Machine {
             Pin::Absent | Pin::Reference => (false, false),
             Pin::Counted { from_order } => (true, folio.is_large() && folio.order.0 >= from_order),
         };
-        Known { has_pincount, pins_exist, ..Known::default() }
+        Known { has_pincount, pins_exist, swapcache: self.swap.holds(folio), ..Known::default() }
     }
 
     /// Asks the scheme a question about a page or its folio.
@@ -405,7 +414,10 @@ impl Machine {
     pub fn expected_refcount(&self, folio: Folio) -> i64 {
         match self.ask(Query::ExpectedRefcount, folio.head, &mut Tally::off()).value() {
             Some(expected) => expected,
-            None => crate::ops::rmap_walk::count_entries(self, folio),
+            None => {
+                let cached = if self.swap.holds(folio) { i64::from(folio.pages()) } else { 0 };
+                crate::ops::rmap_walk::count_entries(self, folio) + cached
+            }
         }
     }
 
@@ -544,9 +556,15 @@ impl Machine {
     }
 
     /// Queues a folio: because it is partially mapped, or as a candidate that may be underused.
-    /// Folios of two pages have no room for the list.
+    /// Folios of two pages have no room for the list; reclaim unmaps folios of the swap cache itself.
     pub fn queue(&self, folio: Folio, partially_mapped: bool) {
         if folio.order.0 < 2 || self.policy.deferred_queue == DeferredPolicy::Absent {
+            return;
+        }
+        if self.swap.holds(folio) {
+            if partially_mapped {
+                self.note(Quirk::SwapCacheUnqueued);
+            }
             return;
         }
         let _guard = self.lock(Lock::Deferred);
@@ -603,10 +621,22 @@ impl Machine {
     pub fn flush_gathered(&self) {
         let mut gathered = self.gather.take();
         for (folio, count) in &gathered {
+            crate::ops::swap_cache::free_unmapped(self, *folio);
             self.put_refs(*folio, *count);
         }
         gathered.clear();
         *self.gather.borrow_mut() = gathered;
+    }
+
+    /// Notes that pages were given up by MADV_FREE: which of them were written since is not kept, so that
+    /// reclaim cannot tell any more what to do with a page.
+    pub fn note_lazily_freed(&self) {
+        self.lazily_freed.set(true);
+    }
+
+    /// Whether pages were ever given up by MADV_FREE.
+    pub fn has_lazily_freed(&self) -> bool {
+        self.lazily_freed.get()
     }
 
     // Phases and refusals.
@@ -732,9 +762,11 @@ impl Machine {
         let mut numbers = Numbers::default();
         self.holders.hash_into(state);
         self.deferred.hash_into(state);
+        self.swap.hash_into(state);
         let mut sink = state;
         std::hash::Hash::hash(&*self.config.borrow(), &mut sink);
         sink.write_u8(u8::from(self.lru_hold.get()));
+        sink.write_u8(u8::from(self.lazily_freed.get()));
         let gauges = [Stat::AnonMapped, Stat::AnonThps, Stat::FileMapped, Stat::ShmemPmdMapped];
         for stat in gauges.into_iter().chain([Stat::FilePmdMapped]) {
             sink.write_i64(self.stats.get(stat));
@@ -824,6 +856,8 @@ impl Clone for Machine {
             stats: self.stats.clone(),
             holders: self.holders.clone(),
             ksm: self.ksm.clone(),
+            swap: self.swap.clone(),
+            lazily_freed: self.lazily_freed.clone(),
             counters: self.counters.boxed_clone(),
             mms: RefCell::new(mms),
             roots: self.roots.clone(),

@@ -17,6 +17,7 @@ const WRITE: u64 = 1 << 1;
 const ZERO: u64 = 1 << 2;
 const MIGRATION: u64 = 1 << 3;
 const EXCLUSIVE: u64 = 1 << 4;
+const SWAP: u64 = 1 << 5;
 const PFN: u32 = 32;
 
 impl Entry {
@@ -36,6 +37,11 @@ impl Entry {
     /// This entry while its page is being moved or split: no mapping, but it remembers what it was.
     pub const fn to_migration(self, exclusive: bool) -> Entry {
         Entry(self.0 & !PRESENT | MIGRATION | if exclusive { EXCLUSIVE } else { 0 })
+    }
+
+    /// An entry for a page that is swapped out, in this slot; `exclusive` if the page was.
+    pub const fn swap(slot: u32, exclusive: bool) -> Entry {
+        Entry(SWAP | if exclusive { EXCLUSIVE } else { 0 } | (slot as u64) << PFN)
     }
 
     /// The present entry that a migration entry becomes.
@@ -61,6 +67,21 @@ impl Entry {
     /// Whether it stands for a page that is being moved or split.
     pub const fn is_migration(self) -> bool {
         self.0 & MIGRATION != 0
+    }
+
+    /// Whether it stands for a page that is swapped out.
+    pub const fn is_swap(self) -> bool {
+        self.0 & SWAP != 0
+    }
+
+    /// The slot of a swap entry.
+    pub const fn slot(self) -> u32 {
+        (self.0 >> PFN) as u32
+    }
+
+    /// The same entry without the mark of an exclusive page.
+    pub const fn without_exclusive(self) -> Entry {
+        Entry(self.0 & !EXCLUSIVE)
     }
 
     /// Whether the page was exclusive when it was taken away.
@@ -114,9 +135,13 @@ impl std::fmt::Debug for Entry {
             return f.write_str("none");
         }
         write!(f, "{}", self.page().0)?;
-        for (bit, name) in
-            [(WRITE, "+w"), (ZERO, "+zero"), (MIGRATION, "+migration"), (EXCLUSIVE, "+exclusive")]
-        {
+        for (bit, name) in [
+            (WRITE, "+w"),
+            (ZERO, "+zero"),
+            (MIGRATION, "+migration"),
+            (EXCLUSIVE, "+exclusive"),
+            (SWAP, "+swap"),
+        ] {
             if self.0 & bit != 0 {
                 f.write_str(name)?;
             }

@@ -77,6 +77,17 @@ pub fn khugepaged(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) {
     }
 }
 
+/// Whether a range that is to be collapsed has swap entries, or pages in the swap cache: what the kernel does
+/// then is not modelled.
+pub fn meets_swap(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> bool {
+    let meets = |at| {
+        let entry = mm.table.read(at);
+        let cached = entry.is_present() && !entry.is_zero() && m.swap.holds(m.folio(entry.page()));
+        entry.is_swap() || cached
+    };
+    m.swap.is_on() && (start..start + pages).any(meets)
+}
+
 /// The PMDs that lie within `start..end`.
 fn whole_pmds(mm: &Mm, start: u64, end: u64) -> impl Iterator<Item = u64> {
     let step = mm.table.pmd_pages();

@@ -1,6 +1,6 @@
 //! Write faults on pages that may be shared: reuse the page, or copy it.
 
-use super::{Outcome, fault, split_pmd};
+use super::{Outcome, fault, split_pmd, swap_cache};
 use crate::event::{Errno, Phase};
 use crate::machine::frames::Mapping;
 use crate::machine::lock::Lock;
@@ -33,6 +33,7 @@ pub(super) fn write_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
     }
     if reuse {
         m.rmap().set_exclusive(PageRange::one(page), true);
+        m.swap.set_dirty(folio, true);
         mm.table.set(at, entry.with_write(vma.protection.write));
         return Ok(());
     }
@@ -54,6 +55,7 @@ fn can_reuse_small(m: &Machine, folio: Folio) -> bool {
     let mapped_once =
         || m.ask(Query::FolioMapcount, folio.head, &mut Tally::off()).value().is_some_and(|count| count <= 1);
     match m.policy.small_reuse {
+        SmallReuse::Mapcount if m.swap.holds(folio) => swap_cache::reuse_by_mapcount(m, folio, 0),
         SmallReuse::Mapcount => mapped_once(),
         SmallReuse::MapcountAndReferences => references == 1 && mapped_once(),
         SmallReuse::ExclusiveOrReferences => {
@@ -63,11 +65,17 @@ fn can_reuse_small(m: &Machine, folio: Folio) -> bool {
 }
 
 /// Whether the mapping's is the only reference; a batch that may hold another one is drained first,
-/// unless there are so many that it cannot help.
+/// unless there are so many that it cannot help; then the swap cache is asked to go.
 fn only_reference_after_drain(m: &Machine, folio: Folio) -> bool {
-    let waits = m.holders.lru_batch().contains(&folio.head);
-    if waits && m.refcount(folio) <= m.policy.reuse_drains_up_to {
+    let cached = i32::from(m.swap.holds(folio));
+    if m.refcount(folio) > m.policy.reuse_drains_up_to.max(2 + cached) {
+        return false;
+    }
+    if m.holders.lru_batch().contains(&folio.head) {
         m.lru_drain();
+    }
+    if m.refcount(folio) == 1 + cached {
+        swap_cache::try_free(m, folio);
     }
     m.refcount(folio) == 1
 }
@@ -76,6 +84,7 @@ fn can_reuse_large(m: &Machine, folio: Folio, page: Pfn) -> bool {
     let exclusive = || m.rmap().exclusive(PageRange::one(page)) > 0;
     match m.policy.large_reuse {
         LargeReuse::Never => false,
+        LargeReuse::GreatestMapcount if m.swap.holds(folio) => swap_cache::reuse_by_mapcount(m, folio, 0),
         LargeReuse::GreatestMapcount => greatest_mapcount_is_one(m, folio),
         LargeReuse::OnlyReference => m.refcount(folio) == 1,
         LargeReuse::ExclusiveOrOnlyReference => exclusive() || m.refcount(folio) == 1,
@@ -93,11 +102,15 @@ fn greatest_mapcount_is_one(m: &Machine, folio: Folio) -> bool {
 /// left to the copy, which frees the folio.
 fn is_owned(m: &Machine, folio: Folio) -> bool {
     let shared = m.ask(Query::MaybeShared, folio.head, &mut Tally::off()).value();
-    let explained = m.ask(Query::ExpectedRefcount, folio.head, &mut Tally::off()).value();
     let counts_vmas = m.scheme.info().capabilities.needs_vma_pages;
-    shared == Some(0)
-        && explained == Some(i64::from(m.refcount(folio)))
-        && (counts_vmas || explained.is_some_and(|entries| entries >= 2))
+    let cached = if m.swap.holds(folio) { i64::from(folio.pages()) } else { 0 };
+    let explained = m.ask(Query::ExpectedRefcount, folio.head, &mut Tally::off()).value();
+    let Some(mappings) = explained.map(|references| references - cached) else { return false };
+    if shared != Some(0) || (!counts_vmas && mappings < 2) {
+        return false;
+    }
+    swap_cache::try_free(m, folio);
+    mappings == i64::from(m.refcount(folio))
 }
 
 /// Gives the process a copy of the page at `at` (`wp_page_copy()`, mm/memory.c): the copy is mapped before the
@@ -119,6 +132,9 @@ fn copy_page(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
     m.after_removal(old, Level::Pte, lost);
     m.phase(Phase::OldUnmapped, Some(mm.id), old.range());
     m.put_refs(old, m.scheme.references_of_removed(1, &by));
+    if m.policy.copy_frees_swap_cache {
+        swap_cache::free_unmapped(m, old);
+    }
     m.put_page(page);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Page faults: a process touches memory, or the kernel does for it.
 
-use super::{Outcome, cow};
+use super::{Outcome, cow, swap_in};
 use crate::event::{Errno, Phase};
 use crate::machine::config::ThpMode;
 use crate::machine::frames::Mapping;
@@ -25,7 +25,7 @@ pub enum Access {
 }
 
 impl Access {
-    const fn writes(self) -> bool {
+    pub(super) const fn writes(self) -> bool {
         !matches!(self, Access::Read)
     }
 }
@@ -74,6 +74,11 @@ fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: A
             if entry.is_none() {
                 let _guard = m.lock(Lock::PageTable(mm.id, mm.table.pmd_start(at)));
                 fault_pte(m, mm, vma, at, access)?;
+                return Ok(at);
+            }
+            if entry.is_swap() {
+                let _guard = m.lock(Lock::PageTable(mm.id, mm.table.pmd_start(at)));
+                swap_in::fault(m, mm, vma, at, access)?;
                 return Ok(at);
             }
             if access.writes() && !entry.is_writable() {

@@ -93,6 +93,9 @@ fn copy_ptes(m: &Machine, parent: &Mm, child: &Mm, own: &Vma, (start, end): (u64
         if entry.is_zero() {
             child.table.set_run(at, len, entry);
         }
+        if entry.is_swap() {
+            share_swapped(m, parent, child, (at, len), entry);
+        }
         if !entry.is_present() || entry.is_zero() {
             at += len;
             continue;
@@ -111,6 +114,14 @@ fn copy_ptes(m: &Machine, parent: &Mm, child: &Mm, own: &Vma, (start, end): (u64
         at += u64::from(pages.len);
     }
     Ok(())
+}
+
+/// Shares pages that are swapped out: afterwards they are nobody's alone (`copy_nonpresent_pte()`, mm/memory.c).
+fn share_swapped(m: &Machine, parent: &Mm, child: &Mm, (at, len): (u64, u64), entry: Entry) {
+    let shared = entry.without_exclusive();
+    m.swap.use_slots(entry.slot(), len as u32);
+    parent.table.set_run(at, len, shared);
+    child.table.set_run(at, len, shared);
 }
 
 /// Shares consecutive pages of a folio; `false`, and nothing changed, if the parent may have pinned them.

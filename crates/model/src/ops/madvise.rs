@@ -1,10 +1,10 @@
 //! madvise.
 
 use super::fault::{Access, touch};
-use super::{Outcome, split, vma, zap};
+use super::{Outcome, split, swap_cache, vma, zap};
 use crate::event::Errno;
 use crate::machine::lock::Lock;
-use crate::machine::page_table::{Alike, Pmd};
+use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::ThpAdvice;
 use crate::machine::{Machine, Mm};
 use crate::policy::MadvFree;
@@ -54,9 +54,10 @@ fn free_emptied_tables(mm: &Mm, start: u64, end: u64) {
 pub fn free(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     match m.policy.madv_free {
         MadvFree::Absent => return Err(Errno::Einval),
-        MadvFree::DontNeed => return dontneed(m, mm, (start, pages)),
-        MadvFree::LazyByPage | MadvFree::LazyByFolio => {}
+        MadvFree::DontNeed if !m.swap.is_on() => return dontneed(m, mm, (start, pages)),
+        MadvFree::DontNeed | MadvFree::LazyByPage | MadvFree::LazyByFolio => {}
     }
+    m.note_lazily_freed();
     let end = start + pages;
     let covered = mm.vmas.borrow().covers(start, end);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
@@ -83,6 +84,12 @@ fn free_in_pmd(m: &Machine, mm: &Mm, (start, end): (u64, u64)) {
     let mut at = start;
     while at < end {
         let (entry, len) = m.batch(&mm.table, at, end - at, Alike::IgnoringWrite);
+        if entry.is_swap() {
+            mm.table.set_run(at, len, Entry::NONE);
+            for slot in entry.slot()..entry.slot() + len as u32 {
+                swap_cache::unuse(m, slot);
+            }
+        }
         if !entry.is_present() || entry.is_zero() {
             at += len;
             continue;
@@ -93,13 +100,22 @@ fn free_in_pmd(m: &Machine, mm: &Mm, (start, end): (u64, u64)) {
         if folio.is_large()
             && !whole
             && !split_unless_shared(m, folio)
-            && m.policy.madv_free == MadvFree::LazyByPage
+            && m.policy.madv_free != MadvFree::LazyByFolio
         {
             // These kernels give up on the page table at the first folio that they cannot split.
             return;
         }
+        if (whole || !folio.is_large()) && !is_shared_by_mapcount(m, folio) {
+            swap_cache::try_free(m, folio);
+        }
         at += inside;
     }
+}
+
+/// Whether entries besides those of the process, which maps the folio whole, map it.
+fn is_shared_by_mapcount(m: &Machine, folio: Folio) -> bool {
+    let entries = m.ask(Query::FolioMapcount, folio.head, &mut Tally::off()).value();
+    entries.is_none_or(|entries| entries > i64::from(folio.pages()))
 }
 
 fn split_unless_shared(m: &Machine, folio: Folio) -> bool {

@@ -112,9 +112,11 @@ fn move_folio(m: &Machine, old: Folio, node: u8) {
     for place in &places {
         migration_entry::unmap(m, old, place, how);
     }
-    // Nothing may be left but the caller's reference.
-    let (references, mapped) = (i64::from(m.refcount(old)), m.expected_refcount(old));
-    let moved = references == 1 && mapped == 0;
+    // Nothing may be left but the references of the caller and of the swap cache.
+    let cached = if m.swap.holds(old) { old.pages() as i32 } else { 0 };
+    let (references, explained) = (i64::from(m.refcount(old)), m.expected_refcount(old));
+    let expected = i64::from(1 + cached);
+    let moved = references == expected && explained == i64::from(cached);
     if moved {
         let queued = m.has_flag(Field::Deferred, old);
         let partial = m.has_flag(Field::PartiallyMapped, old);
@@ -125,13 +127,16 @@ fn move_folio(m: &Machine, old: Folio, node: u8) {
             m.frames.set_kind(new, Kind::Ksm, m.frames.mapping(old));
             m.ksm.moved(old.head, new.head);
         }
+        m.swap.replace(old, new);
+        m.get_refs(new, cached);
+        m.put_refs(old, cached);
         match m.policy.migrate_queue {
             MigrateQueue::AsUnmapped if queued => m.queue(new, partial),
             MigrateQueue::Forget if queued => m.note(Quirk::QueueForgotten),
             _ => {}
         }
     } else {
-        m.refuse(Refusal { folio: old, why: Why::Held { refcount: references, expected: 1 } });
+        m.refuse(Refusal { folio: old, why: Why::Held { refcount: references, expected } });
     }
     let to = if moved { new } else { old };
     for place in &places {

@@ -16,11 +16,14 @@ pub mod mmap;
 pub mod mprotect;
 pub mod mremap;
 pub mod munmap;
+pub mod pageout;
 pub mod rmap_walk;
 pub mod shrink;
 pub mod split;
 pub mod split_all;
 pub mod split_pmd;
+pub(crate) mod swap_cache;
+pub mod swap_in;
 pub mod vma;
 pub mod zap;
 

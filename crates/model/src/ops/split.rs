@@ -5,7 +5,7 @@
 //! (v6.11), `__folio_split()` (v6.17, v7.3); `remove_migration_pte()` (mm/migrate.c).
 
 use super::migration_entry::{self, Pmds, Unmap};
-use super::rmap_walk;
+use super::{rmap_walk, swap_cache};
 use crate::event::{Errno, Phase, Refusal, Why};
 use crate::field::Field;
 use crate::machine::Machine;
@@ -88,6 +88,13 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
     if request.order > Order::ZERO && !m.policy.split_anon_to_order {
         return Err(Why::OnlyToPages);
     }
+    let cached = m.swap.holds(folio);
+    if cached && (request.order > Order::ZERO || (request.at.is_some() && m.policy.split_nonuniform)) {
+        return Err(Why::SwapCached);
+    }
+    if cached && rmap_walk::count_entries(m, folio) == 0 {
+        return Err(Why::Unmapped);
+    }
     let _folio = m.lock(Lock::Folio(folio.head));
     let _anon = m.lock(Lock::Anon(m.frames.mapping(folio).root));
     let (references, expected) = (i64::from(m.refcount(folio)), m.expected_refcount(folio) + 1);
@@ -108,6 +115,10 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
     for piece in &pieces {
         m.scheme.prep_folio(m.counters(), *piece);
     }
+    if cached {
+        m.swap.split(folio, &pieces);
+        pieces.iter().for_each(|piece| m.get_refs(*piece, piece.pages() as i32));
+    }
     m.count_event(Stat::FolioSplits, folio);
     m.phase(Phase::Unfrozen, None, folio.range());
     if request.list {
@@ -121,6 +132,7 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
         migration_entry::remap(m, folio, place, folio.head, m.policy.split_drops_zero_pages);
     }
     for piece in &pieces[1..] {
+        swap_cache::free_unmapped(m, *piece);
         m.put_refs(*piece, 1);
     }
     m.phase(Phase::FinalPut, None, folio.range());

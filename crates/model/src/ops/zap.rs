@@ -1,6 +1,6 @@
 //! Removing the entries of a range: what munmap, MADV_DONTNEED and exit have in common.
 
-use super::split_pmd;
+use super::{split_pmd, swap_cache};
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::Vma;
@@ -46,6 +46,11 @@ fn zap_ptes(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64)) {
         if !entry.is_present() || entry.is_zero() {
             if !entry.is_none() {
                 mm.table.set_run(at, len, Entry::NONE);
+            }
+            if entry.is_swap() {
+                for slot in entry.slot()..entry.slot() + len as u32 {
+                    swap_cache::unuse(m, slot);
+                }
             }
             at += len;
             continue;

@@ -49,9 +49,11 @@ enum Kind {
     Thp,
     Tune,
     Lru,
+    Swap,
+    Pageout,
 }
 
-const KINDS: [(Kind, u32); 30] = [
+const KINDS: [(Kind, u32); 32] = [
     (Kind::Mmap, 8),
     (Kind::Reserve, 2),
     (Kind::Read, 6),
@@ -82,6 +84,8 @@ const KINDS: [(Kind, u32); 30] = [
     (Kind::Thp, 4),
     (Kind::Tune, 1),
     (Kind::Lru, 2),
+    (Kind::Swap, 4),
+    (Kind::Pageout, 10),
 ];
 
 /// NUMA nodes of a random scenario.
@@ -94,6 +98,11 @@ pub(super) struct Chooser {
     pmd_order: u8,
     /// Some size of folios was enabled or disabled.
     sizes_set: bool,
+    /// There is swap now; there was some time; MADV_FREE was called; ksmd ran.
+    swap: bool,
+    swapped: bool,
+    freed: bool,
+    merged: bool,
     most_pages: u64,
     most_processes: usize,
     pins: bool,
@@ -113,6 +122,10 @@ impl Chooser {
             weights: weights.to_vec(),
             pmd_order,
             sizes_set: false,
+            swap: false,
+            swapped: false,
+            freed: false,
+            merged: false,
             most_pages: shape.pages.unwrap_or(if pmd_order == 9 { 2 << 9 } else { 3 << pmd_order }).max(1),
             most_processes: shape.processes.clamp(1, PROCESSES.len()),
             pins: shape.pins,
@@ -139,7 +152,8 @@ impl Chooser {
                 | Kind::DropCaches
                 | Kind::Thp
                 | Kind::Tune
-                | Kind::Lru => self.kernel(kind, name).map(|verb| (Action::Kernel(verb), Outcome::Any)),
+                | Kind::Lru
+                | Kind::Swap => self.kernel(kind, name).map(|verb| (Action::Kernel(verb), Outcome::Any)),
                 _ => self
                     .process(kind, name)
                     .map(|(verb, outcome)| (Action::Process { name: Name::new(name), verb }, outcome)),
@@ -194,8 +208,19 @@ impl Chooser {
             Kind::SplitPmd => ProcessVerb::SplitPmd(self.region(name)?.2),
             Kind::MadvFree => {
                 let advice = self.prng.pick(&[Advice::Free, Advice::Collapse, Advice::Collapse]);
+                // Collapsing what is swapped is not modelled.
+                let swaps = self.swapped && (advice == Advice::Collapse || self.prng.chance(3, 4));
+                if swaps {
+                    return None;
+                }
+                self.freed |= advice == Advice::Free;
                 ProcessVerb::Madvise(self.region(name)?.2, advice)
             }
+            // Nor is reclaim of what MADV_FREE gave up; without swap it only splits.
+            Kind::Pageout if self.freed || self.merged || (!self.swap && self.prng.chance(3, 4)) => {
+                return None;
+            }
+            Kind::Pageout => ProcessVerb::Madvise(self.region(name)?.2, Advice::Pageout),
             _ => unreachable!("the kernel's"),
         };
         Some((verb, Outcome::Any))
@@ -214,7 +239,7 @@ impl Chooser {
                 KernelVerb::Split { region, order, at, list: self.prng.chance(1, 4) }
             }
             // With sizes below a PMD khugepaged of 7.2 does more than is modelled.
-            Kind::Collapse if self.sizes_set => return None,
+            Kind::Collapse if self.sizes_set || self.swapped => return None,
             Kind::Collapse => {
                 let (_, _, region) = self.region(name)?;
                 KernelVerb::Khugepaged(Region { process: Some(Name::new(name)), ..region })
@@ -228,7 +253,19 @@ impl Chooser {
                     all: self.prng.chance(1, 2),
                 }
             }
-            Kind::Ksm => KernelVerb::Ksm(self.prng.pick(&[1, 2, 2, 2, 3])),
+            // Nor is merging what is swapped, or swapping what was merged.
+            Kind::Ksm if self.swapped => return None,
+            Kind::Ksm => {
+                self.merged = true;
+                KernelVerb::Ksm(self.prng.pick(&[1, 2, 2, 2, 3]))
+            }
+            // Mostly it stays on, so that something is swapped.
+            Kind::Swap if self.merged || (self.swap && self.prng.chance(4, 5)) => return None,
+            Kind::Swap => {
+                self.swap = !self.swap;
+                self.swapped = true;
+                KernelVerb::Swap(self.swap)
+            }
             Kind::PutBack => KernelVerb::PutBack,
             Kind::DropCaches => KernelVerb::DropCaches(self.prng.pick(&[1, 2, 2, 2, 3])),
             Kind::Thp if self.prng.chance(1, 3) => KernelVerb::Thp(self.prng.pick(&[

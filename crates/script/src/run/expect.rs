@@ -167,7 +167,7 @@ impl Runner<'_> {
             ("id", _) => None,
             ("order", _) => Some(Looked { found: Found::Number(i64::from(folio.order.0)), counter: None }),
             ("kind", _) => Some(Looked { found: Found::Word(folio.kind.name().to_owned()), counter: None }),
-            ("swapcache", _) => Some(Looked { found: Found::Flag(false), counter: None }),
+            ("swapcache", _) => Some(Looked { found: Found::Flag(m.swap.holds(folio)), counter: None }),
             ("tail_refcount", _) => (page != folio.head).then(|| raw(Field::Refcount, page)),
             ("mm_ids", Some(slot)) => {
                 let field = [Field::MmId0, Field::MmId1][slot as usize];

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use mapcount_model::event::Errno;
 use mapcount_model::machine::config::ThpMode as Mode;
-use mapcount_model::ops::{collapse, ksm, migrate, shrink, split};
+use mapcount_model::ops::{collapse, ksm, migrate, shrink, split, swap_in};
 use mapcount_model::policy::DeferredQueue;
 use mapcount_model::units::Order;
 
@@ -56,11 +56,18 @@ impl Runner<'_> {
             KernelVerb::Punch { .. } => return not_modelled("`punch`"),
             KernelVerb::Migrate { region, node, all } => return self.migrate(region, *node, *all),
             KernelVerb::Khugepaged(region) => return self.khugepaged(region, span),
+            KernelVerb::Ksm(_) if m.swap.is_used() => {
+                return Err(Finding::not_modelled(
+                    "`ksm` while something is in swap or in the swap cache",
+                    span,
+                ));
+            }
             KernelVerb::Ksm(passes) => {
                 ksm::scan(m, *passes);
                 Ok(())
             }
-            KernelVerb::Swap(_) => return not_modelled("`swap`"),
+            KernelVerb::Swap(true) => swap_in::swapon(m),
+            KernelVerb::Swap(false) => swap_in::swapoff(m),
             KernelVerb::Hugetlb(_) => return not_modelled("`hugetlb`"),
             KernelVerb::ShmemMthp(..) => return not_modelled("`shmem_mthp`"),
         })
@@ -84,6 +91,9 @@ impl Runner<'_> {
             return Err(Finding::not_modelled("khugepaged with sizes below a PMD", span));
         }
         let mm = Rc::clone(&self.process(process)?.mm);
+        if collapse::meets_swap(&self.machine, &mm, range) {
+            return Err(Finding::not_modelled("collapsing what is in swap or in the swap cache", span));
+        }
         collapse::khugepaged(&self.machine, &mm, range);
         Ok(Ok(()))
     }

@@ -142,6 +142,9 @@ fn present(m: &Machine, mm: &Mm, window: &Window, frames: &mut Frames) -> Vec<Ma
                 Pmd::Leaf(_) => stop - at,
                 _ => mm.table.run(at, stop - at, Alike::IgnoringWrite).1,
             };
+            if entry.is_swap() {
+                push_map(&mut runs, at - window.start, len, Present::swap());
+            }
             if entry.is_present() {
                 push_present(m, &mut runs, frames, at - window.start, (entry.page(), len));
             }
@@ -230,7 +233,7 @@ fn folio_row(m: &Machine, folio: Folio, id: u64, names: &OwnerNames, held: i64) 
         row.mm_ids = Some([Field::MmId0, Field::MmId1].map(|field| names.name(read(field) as i32)));
         row.mm_id_mapcount_raw = Some([read(Field::MmIdMapcount0), read(Field::MmIdMapcount1)]);
     }
-    row.swapcache = Some(false);
+    row.swapcache = Some(m.swap.holds(folio));
     let ask = |query, page| m.ask(query, page, &mut Tally::off()).value();
     // Pages with the same raw count get the same answer.
     let mut last: Option<(i32, i64)> = None;

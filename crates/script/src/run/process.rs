@@ -7,7 +7,8 @@ use mapcount_model::machine::vma::{Protection as Allowed, ThpAdvice};
 use mapcount_model::machine::{Mm, lock::Lock};
 use mapcount_model::ops::fault::Access;
 use mapcount_model::ops::{
-    collapse, exit, fault, fork, hold, ksm, madvise, mlock, mmap, mprotect, mremap, munmap, split_pmd,
+    collapse, exit, fault, fork, hold, ksm, madvise, mlock, mmap, mprotect, mremap, munmap, pageout,
+    split_pmd,
 };
 
 use super::{Finding, Process, Runner};
@@ -165,6 +166,17 @@ impl Runner<'_> {
         let m = &self.machine;
         Ok(match advice {
             Advice::DontNeed => madvise::dontneed(m, mm, region),
+            Advice::Collapse if collapse::meets_swap(m, mm, region) => {
+                let what = "collapsing what is in swap or in the swap cache";
+                return Err(Finding::not_modelled(what, span));
+            }
+            Advice::Pageout if m.policy.madv_pageout && m.has_lazily_freed() => {
+                return Err(Finding::not_modelled("`madvise … pageout` after `madvise … free`", span));
+            }
+            Advice::Pageout if m.policy.madv_pageout && m.ksm.has_merged() => {
+                return Err(Finding::not_modelled("`madvise … pageout` while ksmd has merged pages", span));
+            }
+            Advice::Pageout => pageout::madvise(m, mm, region),
             Advice::Collapse => collapse::madvise(m, mm, region),
             Advice::Free => madvise::free(m, mm, region),
             Advice::Hugepage => madvise::advise_thp(m, mm, region, ThpAdvice::Huge),

@@ -157,6 +157,7 @@ fn every_verb_comes() {
         "mthp",
         "tune",
         "lru",
+        "swap",
     ] {
         assert!(verbs.get(verb).is_some_and(|count| *count >= 20), "{verb}: {verbs:?}");
     }

@@ -62,6 +62,7 @@ fn answers(m: &Machine, truth: &Truth, folio: Folio) -> Result<(), String> {
     } else {
         all
     };
+    let references = references + seen.cached;
     sure(m, Query::ExpectedRefcount, head, references)?;
     if m.expected_refcount(folio) != references {
         return Err(format!("{folio:?} explains {} references", m.expected_refcount(folio)));
@@ -88,7 +89,11 @@ fn answers(m: &Machine, truth: &Truth, folio: Folio) -> Result<(), String> {
 fn is_queued(m: &Machine, folio: Folio) -> Result<(), String> {
     let sees =
         Capabilities { bias_is_not_restored: false, ..m.scheme.info().capabilities } == Capabilities::TODAY;
-    if folio.order.0 < 2 || !sees || m.has_quirk(Quirk::QueueForgotten) {
+    // Without its bias the folio looks as if its last PMD had been all of it.
+    let forgets = [Quirk::QueueForgotten, Quirk::SwapCacheUnqueued, Quirk::LostBias]
+        .iter()
+        .any(|quirk| m.has_quirk(*quirk));
+    if folio.order.0 < 2 || !sees || forgets || m.known(folio).swapcache {
         return Ok(());
     }
     let queued = m.counters().read(Field::Deferred, folio.head) != 0;

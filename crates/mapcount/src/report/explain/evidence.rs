@@ -54,9 +54,12 @@ pub(super) fn of(query: Query, facts: &Facts, folio: Folio) -> String {
 
 /// Who else has references.
 fn holders(facts: &Facts) -> String {
-    match facts.folio.held {
-        0 => "nobody else holds a reference".to_owned(),
-        held => format!("{held} held by gets, pins, batches or lists"),
+    let held = |held| format!("{held} held by gets, pins, batches or lists");
+    match (facts.folio.cached, facts.folio.held) {
+        (0, 0) => "nobody else holds a reference".to_owned(),
+        (0, others) => held(others),
+        (cached, 0) => format!("{cached} held by the swap cache"),
+        (cached, others) => format!("{cached} held by the swap cache, {}", held(others)),
     }
 }
 

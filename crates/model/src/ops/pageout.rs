@@ -1,0 +1,237 @@
+//! MADV_PAGEOUT: anonymous memory is swapped out.
+//!
+//! Sources: `madvise_cold_or_pageout_pte_range()` (mm/madvise.c, v5.10, v6.1, v6.8, v6.11);
+//! `shrink_page_list()`, later `shrink_folio_list()` (mm/vmscan.c, v5.10 to v7.2); `try_to_unmap_one()` (mm/rmap.c);
+//! `swap_writepage()` (mm/page_io.c, v6.12).
+
+use super::rmap_walk::{self, Place};
+use super::split::{self, Request};
+use super::{Outcome, split_pmd, swap_cache};
+use crate::event::{Errno, Phase, Refusal, Why};
+use crate::field::Field;
+use crate::machine::lock::Lock;
+use crate::machine::page_table::{Alike, Entry, Pmd};
+use crate::machine::{Machine, Mm};
+use crate::policy::{ReclaimSplits, SharedTest};
+use crate::query::{Answer, Query, Tally};
+use crate::units::{Folio, Level, PageRange, Pfn};
+
+/// MADV_PAGEOUT of `start .. start + pages`. Folios that others map too are left alone.
+///
+/// # Errors
+/// EINVAL before 5.4 and at an area that is locked; ENOMEM if some of the range is not mapped, the rest is done.
+pub fn madvise(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
+    if !m.policy.madv_pageout {
+        return Err(Errno::Einval);
+    }
+    let end = start + pages;
+    let covered = mm.vmas.borrow().covers(start, end);
+    let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
+    for area in &areas {
+        if area.locked {
+            return Err(Errno::Einval);
+        }
+        m.lru_drain();
+        let stop = end.min(area.end);
+        let mut at = start.max(area.start);
+        while let Some(found) = mm.table.next_pmd(at, stop) {
+            let next = stop.min(mm.table.pmd_end(found));
+            // What a reclaim splits changes what the next folio is, so that they are found by page.
+            for page in candidates(m, mm, (found, next)) {
+                let Some(folio) = m.frames.folio(page).filter(|folio| folio.head == page) else { continue };
+                m.get_refs(folio, 1);
+                reclaim(m, folio);
+            }
+            at = next;
+        }
+    }
+    if covered { Ok(()) } else { Err(Errno::Enomem) }
+}
+
+/// The folios of `start..end`, within one PMD, that are to be reclaimed; those that it covers in part are split
+/// first.
+fn candidates(m: &Machine, mm: &Mm, (start, end): (u64, u64)) -> Vec<Pfn> {
+    if let Pmd::Leaf(entry) = mm.table.pmd(start) {
+        if entry.is_zero() {
+            return Vec::new();
+        }
+        let folio = m.folio(entry.page());
+        if is_shared(m, folio.head) {
+            m.refuse(Refusal { folio, why: Why::Shared });
+            return Vec::new();
+        }
+        if end - start == mm.table.pmd_pages() {
+            return vec![folio.head];
+        }
+        if !split::split_held(m, folio, Request::PAGES) {
+            return Vec::new();
+        }
+    }
+    let mut found = Vec::new();
+    let mut at = start;
+    while at < end {
+        let (entry, len) = m.batch(&mm.table, at, end - at, Alike::IgnoringWrite);
+        if !entry.is_present() || entry.is_zero() {
+            at += len;
+            continue;
+        }
+        let folio = m.folio(entry.page());
+        let whole = m.policy.pageout_whole_folios && len == u64::from(folio.pages());
+        if folio.is_large() && !whole {
+            let shared = is_shared(m, entry.page());
+            if shared {
+                m.refuse(Refusal { folio, why: Why::Shared });
+            }
+            if shared || !split::split_held(m, folio, Request::PAGES) {
+                if !m.policy.pageout_whole_folios {
+                    // These kernels give up on the page table at the first folio that they cannot split.
+                    break;
+                }
+                at += len;
+            }
+            continue;
+        }
+        let step = if folio.is_large() { len } else { 1 };
+        if mapped_once(m, folio) {
+            found.push(folio.head);
+        } else {
+            m.refuse(Refusal { folio, why: Why::Shared });
+        }
+        at += step;
+    }
+    found
+}
+
+fn is_shared(m: &Machine, page: Pfn) -> bool {
+    let ask = |query| m.ask(query, page, &mut Tally::off()).value();
+    match m.policy.pageout_shared_test {
+        SharedTest::PageMapcount => ask(Query::PageMapcount) != Some(1),
+        SharedTest::MaybeShared => ask(Query::MaybeShared) == Some(1),
+    }
+}
+
+/// Whether the folio, all of whose pages the process maps, has no mapping besides.
+fn mapped_once(m: &Machine, folio: Folio) -> bool {
+    match m.ask(Query::FolioMapcount, folio.head, &mut Tally::off()) {
+        Answer::Exact(count) => count == i64::from(folio.pages()),
+        _ => m.ask(Query::MaybeShared, folio.head, &mut Tally::off()).value() == Some(0),
+    }
+}
+
+/// Reclaims a folio that was isolated, with the reference that this took; it is dropped.
+fn reclaim(m: &Machine, folio: Folio) {
+    match swap_out(m, folio) {
+        Ok(Next::Done) => m.put_refs(folio, 1),
+        Ok(Next::Pieces) => {
+            let pieces: Vec<Folio> = folio.range().iter().filter_map(|page| m.frames.folio(page)).collect();
+            for piece in pieces {
+                if piece.head != folio.head {
+                    m.get_refs(piece, 1);
+                }
+                reclaim(m, piece);
+            }
+        }
+        Err(why) => {
+            m.refuse(Refusal { folio, why });
+            m.put_refs(folio, 1);
+        }
+    }
+}
+
+/// What became of a folio.
+enum Next {
+    /// It was swapped out.
+    Done,
+    /// It was split, and its pieces have their turn.
+    Pieces,
+}
+
+fn swap_out(m: &Machine, folio: Folio) -> Result<Next, Why> {
+    let places = rmap_walk::places(m, folio);
+    let locks = |place: &Place| place.vma.locked && m.pages_in_vma(&place.mm, &place.vma, folio) > 0;
+    if places.iter().any(locks) {
+        return Err(Why::Locked);
+    }
+    if !m.swap.holds(folio) {
+        let pinned = m.ask(Query::MaybeDmaPinned, folio.head, &mut Tally::off()).value() == Some(1);
+        let (refcount, expected) = (i64::from(m.refcount(folio)), m.expected_refcount(folio) + 1);
+        if (pinned && m.policy.reclaim_refuses_pinned) || (folio.is_large() && refcount != expected) {
+            return Err(Why::Held { refcount, expected });
+        }
+        if folio.is_large() && splits_first(m, folio) {
+            return split::split(m, folio, Request::PAGES).map(|()| Next::Pieces);
+        }
+        if !m.swap.add(folio) {
+            if !folio.is_large() {
+                return Err(Why::NoSwap);
+            }
+            return split::split(m, folio, Request::PAGES).map(|()| Next::Pieces);
+        }
+        m.get_refs(folio, folio.pages() as i32);
+        m.phase(Phase::SwapCached, None, folio.range());
+    }
+    let _folio = m.lock(Lock::Folio(folio.head));
+    let _anon = m.lock(Lock::Anon(m.frames.mapping(folio).root));
+    for place in &places {
+        unmap(m, folio, place);
+    }
+    if m.refcount(folio) == 1 + folio.pages() as i32 {
+        write_or_free(m, folio);
+    }
+    Ok(Next::Done)
+}
+
+/// Whether reclaim splits a large folio rather than to swap it whole.
+fn splits_first(m: &Machine, folio: Folio) -> bool {
+    match m.policy.reclaim_splits {
+        ReclaimSplits::WithoutPmd => {
+            m.ask(Query::EntireMapcount, folio.head, &mut Tally::off()).value() == Some(0)
+        }
+        ReclaimSplits::Queued => m.has_flag(Field::Deferred, folio),
+        ReclaimSplits::PartiallyMapped => m.has_flag(Field::PartiallyMapped, folio),
+    }
+}
+
+/// Turns every entry of one area into a swap entry, page by page; a PMD is split before.
+fn unmap(m: &Machine, folio: Folio, place: &Place) {
+    let mm = &place.mm;
+    let mut removed = false;
+    for at in place.start..place.end {
+        if let Pmd::Leaf(entry) = mm.table.pmd(at) {
+            if !entry.is_present() || entry.is_zero() || entry.page() != folio.head {
+                continue;
+            }
+            split_pmd::split_pmd(m, mm, &place.vma, at);
+        }
+        let entry = mm.table.read(at);
+        if !entry.is_present() || entry.is_zero() || !folio.range().contains(entry.page()) {
+            continue;
+        }
+        removed = true;
+        let page = PageRange::one(entry.page());
+        let exclusive = m.rmap().exclusive(page) > 0;
+        m.rmap().set_exclusive(page, false);
+        let slot = m.swap.slot_of(folio, page.first).expect("it was put into the cache");
+        m.swap.use_slots(slot, 1);
+        let by = m.removing(mm, &place.vma, folio, 1);
+        mm.table.set(at, Entry::swap(slot, exclusive));
+        let lost = m.rmap().folio_remove_rmap_ptes(folio, page, &by);
+        m.after_removal(folio, Level::Pte, lost);
+        m.put_refs(folio, m.scheme.references_of_removed(1, &by));
+    }
+    if removed {
+        m.phase(Phase::Unmapped, Some(mm.id), folio.range());
+    }
+}
+
+/// Writes a folio that only the cache and reclaim hold. While the device writes it stays in the cache; what need
+/// not be written leaves it at once and is freed.
+fn write_or_free(m: &Machine, folio: Folio) {
+    let zeroes = m.frames.zero_filled(folio) == folio.pages();
+    let written = m.swap.is_dirty(folio) && !(zeroes && m.policy.swap_knows_zeroes);
+    if written {
+        m.swap.set_dirty(folio, false);
+    } else {
+        swap_cache::remove(m, folio);
+    }
+}
