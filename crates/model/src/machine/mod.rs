@@ -8,28 +8,29 @@ mod deferred;
 pub mod frames;
 mod free_blocks;
 pub mod holders;
+mod identity;
 mod ksm;
 pub mod lock;
+mod lru;
 pub mod page_table;
+mod report;
 pub mod swap;
 pub mod vma;
 pub(crate) mod watch;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::hash::Hasher;
 use std::rc::Rc;
 
 use crate::counters::{CounterMemory, Counters, Plain, Recording};
-use crate::event::{Event, FolioImage, Phase, Refusal};
+use crate::event::{Event, Phase, Refusal};
 use crate::field::{Field, Scope};
-use crate::policy::{DeferredQueue as DeferredPolicy, LruFlush, Pin, Policy};
+use crate::policy::{DeferredQueue as DeferredPolicy, Pin, Policy};
 use crate::profile::Profile;
 use crate::query::{Answer, Query, Tally};
 use crate::rmap::Rmap;
-use crate::scheme::{self, Known, Lost, Mapper, Scheme};
+use crate::scheme::{self, Known, Mapper, Scheme};
 use crate::stats::{Stat, Stats};
-use crate::units::{Folio, Kind, Level, MmId, Order, PageRange, Pfn};
+use crate::units::{Folio, Kind, MmId, Order, Pfn};
 use config::Config;
 use deferred::DeferredQueue;
 use frames::{AnonRoot, Frames, Mapping};
@@ -38,7 +39,7 @@ use ksm::Ksm;
 use lock::{Guard, Lock, Locks};
 use page_table::{Alike, Budget, Entry, PageTable};
 use swap::Swap;
-use vma::{AnonVma, Vma, Vmas};
+use vma::{Vma, Vmas};
 
 /// An address space.
 #[derive(Clone)]
@@ -491,125 +492,13 @@ impl Machine {
         table.run(at, max.min(u64::from(inside)), alike)
     }
 
-    // The LRU batch.
-
-    /// Whether batches keep their pages until somebody drains them.
-    pub fn set_lru_hold(&self, hold: bool) {
-        self.lru_hold.set(hold);
-    }
-
-    /// Drains the batch before an observer looks, unless it is held.
-    pub fn settle(&self) {
-        if !self.lru_hold.get() {
-            self.lru_drain();
-        }
-    }
-
-    /// Gives a fresh folio to the LRU: small ones wait in a batch with a reference of its own.
-    pub fn lru_add(&self, folio: Folio) {
-        match self.policy.lru_flush {
-            LruFlush::BeforeAdding => {
-                if self.holders.lru_batch().len() == usize::from(self.policy.lru_batch) {
-                    self.lru_drain();
-                }
-                self.get_refs(folio, 1);
-                self.holders.lru_batch().push(folio.head);
-            }
-            LruFlush::AfterAdding => {
-                if folio.is_large() {
-                    return self.lru_drain();
-                }
-                self.get_refs(folio, 1);
-                self.holders.lru_batch().push(folio.head);
-                if self.holders.lru_batch().len() == usize::from(self.policy.lru_batch) {
-                    self.lru_drain();
-                }
-            }
-        }
-    }
-
-    /// Moves what waits to the LRU, which owns no reference.
-    pub fn lru_drain(&self) {
-        let batch = std::mem::take(&mut *self.holders.lru_batch());
-        for page in &batch {
-            self.put_page(*page);
-        }
-        let mut emptied = batch;
-        emptied.clear();
-        // Keep the room, so that the next faults need none.
-        *self.holders.lru_batch() = emptied;
-    }
-
-    // The deferred split queue.
-
-    /// Queues a folio that a removed mapping left partially mapped, as this kernel does.
-    pub fn after_removal(&self, folio: Folio, level: Level, lost: Lost) {
-        let queue = match (lost, level) {
-            (Lost::None, _) => false,
-            (Lost::Some, _) => true,
-            (Lost::All, Level::Pte) => self.policy.queue_fully_unmapped_by_pte,
-            (Lost::All, _) => self.policy.queue_fully_unmapped_by_pmd,
-        };
-        if queue && folio.kind == Kind::Anon {
-            self.queue(folio, true);
-        }
-    }
-
-    /// Queues a folio: because it is partially mapped, or as a candidate that may be underused.
-    /// Folios of two pages have no room for the list; reclaim unmaps folios of the swap cache itself.
-    pub fn queue(&self, folio: Folio, partially_mapped: bool) {
-        if folio.order.0 < 2 || self.policy.deferred_queue == DeferredPolicy::Absent {
-            return;
-        }
-        if self.swap.holds(folio) {
-            if partially_mapped {
-                self.note(Quirk::SwapCacheUnqueued);
-            }
-            return;
-        }
-        let _guard = self.lock(Lock::Deferred);
-        let flagged = self.policy.deferred_queue == DeferredPolicy::Flagged;
-        let news = if flagged && partially_mapped {
-            let before = self.counters.read(Field::PartiallyMapped, folio.head);
-            self.counters.set(Field::PartiallyMapped, folio.head, 1);
-            before == 0
-        } else {
-            partially_mapped && !self.deferred.contains(folio.head)
-        };
-        if news {
-            self.count_event(Stat::DeferredSplits, folio);
-        }
-        self.deferred.push(folio.head);
-        self.counters.set(Field::Deferred, folio.head, 1);
-    }
-
-    /// Queues a fresh THP as a candidate, where the kernel does.
-    pub fn queue_candidate(&self, folio: Folio) {
-        if self.policy.deferred_queue == DeferredPolicy::Flagged && self.config.borrow().shrink_underused {
-            self.queue(folio, false);
-        }
-    }
+    // Events, gathered references, flags.
 
     /// Counts an event about a folio, if this kernel counts folios of its size.
     pub fn count_event(&self, event: Stat, folio: Folio) {
         if folio.order == self.pmd_order() || self.policy.events_count_any_size {
             self.stats.add(event, 1);
         }
-    }
-
-    /// Takes a folio off the queue; says whether it was there.
-    pub fn unqueue(&self, folio: Folio) -> bool {
-        if folio.order.0 < 2 || !self.deferred.remove(folio.head) {
-            return false;
-        }
-        self.counters.set(Field::Deferred, folio.head, 0);
-        self.counters.set(Field::PartiallyMapped, folio.head, 0);
-        true
-    }
-
-    /// The queued folios, oldest first.
-    pub fn queued(&self) -> Vec<Pfn> {
-        self.deferred.heads()
     }
 
     /// References to drop once the TLB is flushed.
@@ -639,97 +528,9 @@ impl Machine {
         self.lazily_freed.get()
     }
 
-    // Phases and refusals.
-
-    /// Lets operations report their phases.
-    pub fn watch(&self, on: bool) {
-        self.watched.set(on);
-    }
-
-    /// Reports a phase of an operation on `pages`, where somebody watches.
-    #[inline]
-    pub fn phase(&self, phase: Phase, mm: Option<MmId>, pages: PageRange) {
-        if self.watched.get() {
-            let folios = self.image(pages);
-            self.events.borrow_mut().push(Event { phase, mm, folios });
-        }
-    }
-
-    /// The phases since this was asked last.
-    pub fn take_events(&self) -> Vec<Event> {
-        self.events.take()
-    }
-
-    /// Notes that a folio was left as it was.
-    pub fn refuse(&self, refusal: Refusal) {
-        self.refusals.borrow_mut().push(refusal);
-    }
-
-    /// The refusals since this was asked last.
-    pub fn take_refusals(&self) -> Vec<Refusal> {
-        self.refusals.take()
-    }
-
-    /// Notes that a known mistake of this kernel happened.
-    pub fn note(&self, quirk: Quirk) {
-        if !self.quirks.borrow().contains(&quirk) {
-            self.quirks.borrow_mut().push(quirk);
-        }
-    }
-
-    /// Whether a known mistake of this kernel happened.
-    pub fn has_quirk(&self, quirk: Quirk) -> bool {
-        self.quirks.borrow().contains(&quirk)
-    }
-
     /// Whether a flag of a large folio is set.
     pub fn has_flag(&self, field: Field, folio: Folio) -> bool {
         folio.is_large() && self.counters.read(field, folio.head) != 0
-    }
-
-    /// The raw counters of the folios within `pages`.
-    pub fn image(&self, pages: PageRange) -> Vec<FolioImage> {
-        let mut images: Vec<FolioImage> = Vec::new();
-        let mut page = pages.first;
-        while pages.contains(page) {
-            let Some(folio) = self.frames.folio(page) else {
-                page = page.add(1);
-                continue;
-            };
-            let image = self.folio_image(folio);
-            let adjoins = |last: &FolioImage| last.folio.head.0 + last.count * folio.pages() == folio.head.0;
-            let same = images.last_mut().filter(|last| last.is_alike(&image) && adjoins(last));
-            match same {
-                Some(last) => last.count += 1,
-                None => images.push(image),
-            }
-            page = folio.head.add(folio.pages());
-        }
-        images
-    }
-
-    fn folio_image(&self, folio: Folio) -> FolioImage {
-        let of_large = self.scheme.info().fields.iter().copied();
-        let fields = [Field::Refcount, Field::Mapcount]
-            .into_iter()
-            .chain(of_large)
-            .filter(|field| self.has_field(folio, *field));
-        let runs = |field: Field| {
-            let pages = match field.row().scope {
-                Scope::Page => folio.range(),
-                Scope::LargeFolio => PageRange::one(folio.head),
-            };
-            let mut runs: Vec<(PageRange, i32)> = Vec::new();
-            for page in pages.iter() {
-                let value = self.counters.read(field, page);
-                match runs.last_mut().filter(|(_, last)| *last == value) {
-                    Some((run, _)) => run.len += 1,
-                    None => runs.push((PageRange::one(page), value)),
-                }
-            }
-            (field, runs)
-        };
-        FolioImage { folio, count: 1, fields: fields.map(runs).collect() }
     }
 
     /// Whether the kernel keeps this field for this folio. The zero folio's queue words are never set up, and
@@ -755,87 +556,11 @@ impl Machine {
         large && known_to_scheme && kept
     }
 
-    /// Feeds the whole state to a hasher: states that hash alike behave alike, and states that are the same but
-    /// for what was there before hash alike. What free memory holds does not count, nor do the numbers of
-    /// things that only have to differ.
-    pub fn hash_into(&self, state: &mut dyn Hasher) {
-        let mut numbers = Numbers::default();
-        self.holders.hash_into(state);
-        self.deferred.hash_into(state);
-        self.swap.hash_into(state);
-        let mut sink = state;
-        std::hash::Hash::hash(&*self.config.borrow(), &mut sink);
-        sink.write_u8(u8::from(self.lru_hold.get()));
-        sink.write_u8(u8::from(self.lazily_freed.get()));
-        let gauges = [Stat::AnonMapped, Stat::AnonThps, Stat::FileMapped, Stat::ShmemPmdMapped];
-        for stat in gauges.into_iter().chain([Stat::FilePmdMapped]) {
-            sink.write_i64(self.stats.get(stat));
-        }
-        self.each_mm(|mm| {
-            std::hash::Hash::hash(&(mm.id, mm.has_pinned.get()), &mut sink);
-            for vma in mm.vmas.borrow().all() {
-                let anon = vma.anon.map(|anon| AnonVma { id: numbers.anon_vma(anon.id), ..anon });
-                let root = AnonRoot(numbers.root(vma.root));
-                std::hash::Hash::hash(&Vma { anon, root, ..*vma }, &mut sink);
-            }
-            mm.table.hash_into(sink);
-        });
-        for folio in self.frames.folios() {
-            self.hash_folio(folio, &mut numbers, sink);
-        }
-        self.ksm.hash_into(sink, |root| numbers.root(root));
-        let roots = self.roots.borrow();
-        for root in &numbers.roots {
-            std::hash::Hash::hash(&roots[root.0 as usize], &mut sink);
-        }
-    }
-
-    fn hash_folio(&self, folio: Folio, numbers: &mut Numbers, mut state: &mut dyn Hasher) {
-        let mapping = self.frames.mapping(folio);
-        std::hash::Hash::hash(&(folio, numbers.root(mapping.root), mapping.index), &mut state);
-        let fields = [Field::Refcount, Field::Mapcount].into_iter();
-        for field in fields.chain(self.scheme.info().fields.iter().copied()) {
-            let pages = match field.row().scope {
-                Scope::Page => folio.range(),
-                Scope::LargeFolio if folio.is_large() => PageRange::one(folio.head),
-                Scope::LargeFolio => continue,
-            };
-            for page in pages.iter() {
-                state.write_i32(self.counters.read(field, page));
-            }
-        }
-        for page in folio.range().iter() {
-            std::hash::Hash::hash(&self.frames.content(page), &mut state);
-        }
-    }
-
     /// Bytes held for memory, counters and page tables.
     pub fn bytes(&self) -> usize {
         let mut bytes = self.counters.bytes() + self.frames.bytes();
         self.each_mm(|mm| bytes += mm.table.bytes());
         bytes
-    }
-}
-
-/// Numbers in the order of first sight, for what has a number only to be told apart.
-#[derive(Default)]
-struct Numbers {
-    roots: Vec<AnonRoot>,
-    known_roots: BTreeMap<AnonRoot, u32>,
-    known_anon_vmas: BTreeMap<u32, u32>,
-}
-
-impl Numbers {
-    fn root(&mut self, root: AnonRoot) -> u32 {
-        *self.known_roots.entry(root).or_insert_with(|| {
-            self.roots.push(root);
-            self.roots.len() as u32
-        })
-    }
-
-    fn anon_vma(&mut self, id: u32) -> u32 {
-        let next = self.known_anon_vmas.len() as u32;
-        *self.known_anon_vmas.entry(id).or_insert(next)
     }
 }
 
