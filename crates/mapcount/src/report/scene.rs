@@ -67,6 +67,8 @@ pub(super) struct Holds {
     pub(super) batch: u32,
     /// By the list of whoever split it.
     pub(super) list: u32,
+    /// By the swap cache, once for each page.
+    pub(super) cached: bool,
 }
 
 /// What is said of a mapping.
@@ -220,6 +222,9 @@ fn holds(m: &Machine) -> BTreeMap<Pfn, Holds> {
     }
     for page in m.holders.list().iter() {
         by_folio.entry(m.folio(*page).head).or_default().list += 1;
+    }
+    for head in m.swap.heads() {
+        by_folio.entry(head).or_default().cached = true;
     }
     by_folio
 }

@@ -144,5 +144,8 @@ pub(super) fn held(holds: Holds) -> String {
     if holds.list > 0 {
         parts.push("the splitter's list".to_owned());
     }
+    if holds.cached {
+        parts.push("the swap cache".to_owned());
+    }
     if parts.is_empty() { String::new() } else { format!(", held by {}", parts.join(", ")) }
 }
