@@ -500,23 +500,23 @@ policies! {
     /// MADV_PAGEOUT leaves PTE-mapped folios whole that it covers.
     pageout_whole_folios: bool = [
         (FIRST, false, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v5.10, v6.8)"),
-        (at(6, 10), true, "Linux commit 3931b871c494 (\"mm: madvise: avoid split during MADV_PAGEOUT and MADV_COLD\", v6.10)"),
+        (at(6, 10), true, "Linux commit 3931b871c494 (\"mm: madvise: avoid split during MADV_PAGEOUT and MADV_COLD\", v6.10; unverified)"),
     ],
     /// Pages that may be pinned are not put into the swap cache.
     reclaim_refuses_pinned: bool = [
         (FIRST, false, "shrink_page_list(), mm/vmscan.c (v5.10.0)"),
-        (at(5, 11), true, "Linux commit feb889fb40fa (\"mm: don't put pinned pages into the swap cache\", v5.11)"),
+        (at(5, 11), true, "Linux commit feb889fb40fa (\"mm: don't put pinned pages into the swap cache\", v5.11; unverified)"),
     ],
     /// Which large folios reclaim splits before it swaps them out.
     reclaim_splits: ReclaimSplits = [
         (FIRST, ReclaimSplits::WithoutPmd, "shrink_page_list(), shrink_folio_list(), mm/vmscan.c (v5.10, v6.8)"),
-        (at(6, 10), ReclaimSplits::Queued, "Linux commit 5ed890ce5147 (\"mm: vmscan: avoid split during shrink_folio_list()\", v6.10)"),
-        (at(6, 12), ReclaimSplits::PartiallyMapped, "shrink_folio_list(), mm/vmscan.c (v6.12)"),
+        (at(6, 10), ReclaimSplits::Queued, "Linux commit 5ed890ce5147 (\"mm: vmscan: avoid split during shrink_folio_list()\", v6.10; unverified)"),
+        (at(6, 12), ReclaimSplits::PartiallyMapped, "shrink_folio_list(), mm/vmscan.c (v6.12; start unverified)"),
     ],
     /// A folio of zeroes is not written to swap but noted there, so that it leaves the swap cache at once.
     swap_knows_zeroes: bool = [
         (FIRST, false, "swap_writepage(), mm/page_io.c (v6.11)"),
-        (at(6, 12), true, "swap_writepage(), swap_zeromap_folio_set(), mm/page_io.c (v6.12)"),
+        (at(6, 12), true, "swap_writepage(), swap_zeromap_folio_set(), mm/page_io.c (v6.12; start unverified)"),
     ],
     /// What a fault on a swap entry maps of a large folio in the swap cache.
     swap_in: SwapIn = [
@@ -527,7 +527,7 @@ policies! {
     /// A write fault that copies a page drops the old one from the swap cache if nothing maps it any more.
     copy_frees_swap_cache: bool = [
         (FIRST, false, "wp_page_copy(), mm/memory.c (v5.10)"),
-        (at(5, 13), true, "Linux commit f4c4a3f48480 (\"mm: free idle swap cache page after COW\", v5.13)"),
+        (at(5, 13), true, "Linux commit f4c4a3f48480 (\"mm: free idle swap cache page after COW\", v5.13; unverified)"),
     ],
     /// MADV_POPULATE_READ and MADV_POPULATE_WRITE exist.
     madv_populate: bool = [

@@ -191,6 +191,12 @@ impl Machine {
         self.locks.take(lock)
     }
 
+    /// Takes the lock of the page table that maps the page at `at`.
+    #[inline]
+    pub fn lock_table(&self, mm: &Mm, at: u64) -> Guard<'_> {
+        self.lock(Lock::PageTable(mm.id, mm.table.pmd_start(at)))
+    }
+
     /// Base-2 logarithm of the pages that a PMD maps.
     pub fn pmd_order(&self) -> Order {
         self.config.borrow().pmd()

@@ -6,6 +6,7 @@
 use super::{Outcome, fault};
 use crate::event::{Errno, Phase, Refusal, Why};
 use crate::machine::frames::Mapping;
+use crate::machine::lock::Lock;
 use crate::machine::page_table::{Entry, Pmd};
 use crate::machine::vma::{ThpAdvice, Vma};
 use crate::machine::{Machine, Mm};
@@ -106,6 +107,8 @@ fn collapse(m: &Machine, mm: &Mm, area: &Vma, at: u64, who: Who) -> Result<(), S
     scan(m, mm, at, who)?;
     let mapping = Mapping { root: area.root, index: area.offset_of(at) };
     let new = m.alloc(m.pmd_order(), mapping).ok_or(Stop::NoMemory)?;
+    let _anon = m.lock(Lock::Anon(area.root));
+    let _guard = m.lock_table(mm, at);
     for (i, page) in (0u64..).zip(new.range().iter()) {
         take_source(m, mm, area, at + i, page);
     }

@@ -3,7 +3,6 @@
 use super::{Outcome, fault, split_pmd, swap_cache};
 use crate::event::{Errno, Phase};
 use crate::machine::frames::Mapping;
-use crate::machine::lock::Lock;
 use crate::machine::page_table::{Entry, Pmd};
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
@@ -42,7 +41,7 @@ pub(super) fn write_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
 
 /// Gives the process a page of its own in place of one that KSM merged (`break_ksm()`, mm/ksm.c).
 pub(super) fn unshare_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
-    let _guard = m.lock(Lock::PageTable(mm.id, mm.table.pmd_start(at)));
+    let _guard = m.lock_table(mm, at);
     write_pte(m, mm, vma, at)?;
     if m.policy.ksm_unshares {
         mm.table.set(at, mm.table.read(at).with_write(false));

@@ -56,7 +56,7 @@ pub fn touch(m: &Machine, mm: &Mm, (start, pages): (u64, u64), access: Access) -
 fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: Access) -> Result<u64, Errno> {
     match mm.table.pmd(at) {
         Pmd::Leaf(entry) if access.writes() && !entry.is_writable() => {
-            let _guard = m.lock(Lock::PageTable(mm.id, mm.table.pmd_start(at)));
+            let _guard = m.lock_table(mm, at);
             cow::write_pmd(m, mm, vma, at)?;
             Ok(at)
         }
@@ -72,17 +72,17 @@ fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: A
         Pmd::Table => {
             let entry = mm.table.read(at);
             if entry.is_none() {
-                let _guard = m.lock(Lock::PageTable(mm.id, mm.table.pmd_start(at)));
+                let _guard = m.lock_table(mm, at);
                 fault_pte(m, mm, vma, at, access)?;
                 return Ok(at);
             }
             if entry.is_swap() {
-                let _guard = m.lock(Lock::PageTable(mm.id, mm.table.pmd_start(at)));
+                let _guard = m.lock_table(mm, at);
                 swap_in::fault(m, mm, vma, at, access)?;
                 return Ok(at);
             }
             if access.writes() && !entry.is_writable() {
-                let _guard = m.lock(Lock::PageTable(mm.id, mm.table.pmd_start(at)));
+                let _guard = m.lock_table(mm, at);
                 cow::write_pte(m, mm, vma, at)?;
                 return Ok(at);
             }

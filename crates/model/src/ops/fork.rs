@@ -43,7 +43,7 @@ fn copy_area(m: &Machine, parent: &Mm, child: &Mm, area: &Vma, own: &Vma) -> Res
     let mut at = area.start;
     while let Some(found) = parent.table.next_pmd(at, area.end) {
         let stop = area.end.min(parent.table.pmd_end(found));
-        let _guard = m.lock(Lock::PageTable(parent.id, parent.table.pmd_start(found)));
+        let _guard = m.lock_table(parent, found);
         if !child.table.has_room(found) {
             return Err(Errno::Enomem);
         }

@@ -211,7 +211,7 @@ fn merge(m: &Machine, spot: Spot<'_>, into: Option<Pfn>) -> bool {
     }
     let folio = m.folio(page);
     m.get_page(page);
-    let _guard = m.lock(Lock::PageTable(spot.mm.id, spot.mm.table.pmd_start(spot.at)));
+    let _guard = m.lock_table(spot.mm, spot.at);
     let done = protect(m, spot, folio);
     if done {
         match into {

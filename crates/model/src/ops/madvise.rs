@@ -85,6 +85,7 @@ fn free_in_pmd(m: &Machine, mm: &Mm, (start, end): (u64, u64)) {
     while at < end {
         let (entry, len) = m.batch(&mm.table, at, end - at, Alike::IgnoringWrite);
         if entry.is_swap() {
+            let _guard = m.lock_table(mm, at);
             mm.table.set_run(at, len, Entry::NONE);
             for slot in entry.slot()..entry.slot() + len as u32 {
                 swap_cache::unuse(m, slot);

@@ -79,6 +79,7 @@ fn unmap_ptes(
     pinned: bool,
 ) -> u64 {
     let mm = &place.mm;
+    let _guard = m.lock_table(mm, at);
     let exclusive = m.policy.anon_exclusive && m.counters().read(Field::AnonExclusive, entry.page()) != 0;
     let alike = alike_exclusive(m, PageRange::new(entry.page(), most), exclusive);
     let pages = PageRange::new(entry.page(), alike);
@@ -105,6 +106,7 @@ fn alike_exclusive(m: &Machine, pages: PageRange, exclusive: bool) -> u32 {
 /// A PMD is taken away in one go: the whole leaves the counters.
 fn unmap_pmd(m: &Machine, folio: Folio, place: &Place, (at, entry): (u64, Entry), pmds: Pmds, pinned: bool) {
     let (mm, vma) = (&place.mm, &place.vma);
+    let _guard = m.lock_table(mm, at);
     let head = PageRange::one(folio.head);
     let exclusive = m.rmap().exclusive(head) > 0;
     if exclusive && m.rmap().folio_try_share_anon_rmap_pte(head, pinned).is_err() {
@@ -133,6 +135,7 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
     let mut at = place.start;
     let mut restored = false;
     while at < place.end {
+        let _guard = m.lock_table(mm, at);
         if let Pmd::Leaf(entry) = mm.table.pmd(at) {
             if entry.is_migration() && entry.page() == folio.head {
                 restored = true;

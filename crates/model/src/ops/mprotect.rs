@@ -41,7 +41,7 @@ fn change_entries(m: &Machine, mm: &Mm, (start, end): (u64, u64), protection: Pr
     let mut at = start;
     while let Some(found) = mm.table.next_pmd(at, end) {
         let stop = end.min(mm.table.pmd_end(found));
-        let _guard = m.lock(Lock::PageTable(mm.id, mm.table.pmd_start(found)));
+        let _guard = m.lock_table(mm, found);
         if let Pmd::Leaf(entry) = mm.table.pmd(found) {
             if stop - found == mm.table.pmd_pages() {
                 mm.table.set_pmd(found, entry.with_write(false));

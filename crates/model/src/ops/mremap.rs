@@ -99,6 +99,7 @@ fn move_entries(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) {
         let target = to + (found - from);
         if let Pmd::Leaf(_) = mm.table.pmd(found) {
             if aligned && mm.table.pmd(target) == Pmd::None {
+                let _guards = (m.lock_table(mm, found), m.lock_table(mm, target));
                 mm.table.move_pmd(found, target);
                 at = stop;
                 continue;
@@ -106,18 +107,22 @@ fn move_entries(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) {
             let area = mm.vmas.borrow().find(found).expect("the source is mapped");
             split_pmd::split_pmd(m, mm, &area, found);
         }
-        move_ptes(mm, (found, stop), target);
+        move_ptes(m, mm, (found, stop), target);
         at = stop;
     }
 }
 
-fn move_ptes(mm: &Mm, (start, end): (u64, u64), target: u64) {
+fn move_ptes(m: &Machine, mm: &Mm, (start, end): (u64, u64), target: u64) {
     let mut at = start;
     while at < end {
         let to = target + (at - start);
         let room = (end - at).min(mm.table.pmd_end(to) - to);
         let (entry, len) = mm.table.run(at, room, Alike::Exactly);
         if !entry.is_none() {
+            // Within one table its lock is taken once.
+            let same = mm.table.pmd_start(at) == mm.table.pmd_start(to);
+            let _from = m.lock_table(mm, at);
+            let _to = (!same).then(|| m.lock_table(mm, to));
             if mm.table.pmd(to) == Pmd::None {
                 mm.table.add_table(to);
             }

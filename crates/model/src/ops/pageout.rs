@@ -203,6 +203,7 @@ fn unmap(m: &Machine, folio: Folio, place: &Place) {
             }
             split_pmd::split_pmd(m, mm, &place.vma, at);
         }
+        let _guard = m.lock_table(mm, at);
         let entry = mm.table.read(at);
         if !entry.is_present() || entry.is_zero() || !folio.range().contains(entry.page()) {
             continue;

@@ -201,6 +201,7 @@ fn bring_back(m: &Machine, mm: &Mm, vma: &Vma) -> Outcome {
 }
 
 fn bring_back_page(m: &Machine, mm: &Mm, vma: &Vma, at: u64, entry: Entry) -> Outcome {
+    let _guard = m.lock_table(mm, at);
     let page = cached_page(m, vma, at, entry.slot())?;
     let folio = m.folio(page);
     m.get_refs(folio, 1);

@@ -1,7 +1,6 @@
 //! Removing the entries of a range: what munmap, MADV_DONTNEED and exit have in common.
 
 use super::{split_pmd, swap_cache};
-use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
@@ -13,7 +12,7 @@ pub(super) fn zap(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64)) {
     let mut at = start;
     while let Some(found) = mm.table.next_pmd(at, end) {
         let stop = end.min(mm.table.pmd_end(found));
-        let _guard = m.lock(Lock::PageTable(mm.id, mm.table.pmd_start(found)));
+        let _guard = m.lock_table(mm, found);
         if let Pmd::Leaf(entry) = mm.table.pmd(found) {
             if stop - found == mm.table.pmd_pages() {
                 zap_pmd(m, mm, vma, found, entry);
