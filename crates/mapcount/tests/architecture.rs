@@ -9,7 +9,8 @@ use std::process::Command;
 const ARROWS: &[(&str, &[&str])] = &[
     ("mapcount-model", &[]),
     ("mapcount-script", &["mapcount-model"]),
-    ("mapcount", &["mapcount-model", "mapcount-script"]),
+    ("mapcount-kernel", &["mapcount-model", "mapcount-script"]),
+    ("mapcount", &["mapcount-model", "mapcount-script", "mapcount-kernel"]),
 ];
 
 /// Longest source file.

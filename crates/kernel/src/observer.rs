@@ -1,0 +1,56 @@
+//! Looking at a running kernel: what its processes map, and the counters of those folios.
+
+use std::collections::BTreeMap;
+
+use mapcount_script::trace::{FolioRow, Mappings, System};
+
+use crate::Unavailable;
+
+/// A process to look at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Watched {
+    /// The scenario's name for it.
+    pub name: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Its mappings, by the scenario's names.
+    pub windows: BTreeMap<String, Window>,
+}
+
+/// The address range that a mapping's name stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Window {
+    /// The first address.
+    pub start: u64,
+    /// The pages of the mapping, from `start` on.
+    pub pages: u64,
+    /// The pages that are kept apart from every other mapping, from `start` on; VMAs are looked for here.
+    pub room: u64,
+}
+
+/// What was seen, in the terms of the trace.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Observation {
+    /// The processes by name, with frames numbered as the trace numbers them.
+    pub processes: BTreeMap<String, Mappings>,
+    /// The folios that they map.
+    pub folios: Vec<FolioRow>,
+    /// The system's statistics as they are now; who compares steps subtracts the first.
+    pub system: System,
+    /// How often something was read again because it changed while it was read.
+    pub retries: u64,
+    /// Whether two readings in a row agreed in the end.
+    pub settled: bool,
+}
+
+/// A way to look at a kernel.
+pub trait Observer {
+    /// `bpf`, `kcore` or `proc`.
+    fn name(&self) -> &'static str;
+
+    /// What `processes` map now.
+    ///
+    /// # Errors
+    /// Where the kernel does not let it look any more.
+    fn observe(&mut self, processes: &[Watched]) -> Result<Observation, Unavailable>;
+}
