@@ -6,6 +6,9 @@
 #![warn(clippy::undocumented_unsafe_blocks)]
 
 pub mod observer;
+mod settings;
+pub mod signals;
+pub mod subject;
 mod unavailable;
 
 pub use unavailable::Unavailable;
