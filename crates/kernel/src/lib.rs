@@ -5,7 +5,9 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
+pub mod live;
 pub mod observer;
+pub mod require;
 mod unavailable;
 
 pub use unavailable::Unavailable;
