@@ -7,15 +7,18 @@
 
 mod bpf;
 pub mod btf;
+pub mod conform;
+pub mod driven;
 mod fields;
 pub mod live;
 mod memory;
 mod objects;
 pub mod observer;
+pub mod require;
 mod settings;
 pub mod signals;
+mod statistics;
 pub mod subject;
-pub mod require;
 mod unavailable;
 mod vmemmap;
 
