@@ -40,6 +40,7 @@ impl Machine {
             self.hash_folio(folio, &mut numbers, sink);
         }
         self.ksm.hash_into(sink, |root| numbers.root(root));
+        self.hugetlb.hash_into(sink, |root| numbers.root(root));
         let roots = self.roots.borrow();
         for root in &numbers.roots {
             Hash::hash(&roots[root.0 as usize], &mut sink);

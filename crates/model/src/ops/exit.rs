@@ -1,7 +1,8 @@
 //! exit: an address space goes away, then what its files held.
 
-use super::{hold, zap};
+use super::{hold, hugetlb, zap};
 use crate::machine::lock::Lock;
+use crate::machine::vma::Vmas;
 use crate::machine::{Machine, Mm};
 
 /// Ends a process: everything is unmapped, then pipes and buffers drop the pages that they hold.
@@ -15,6 +16,8 @@ pub fn exit(m: &Machine, mm: &Mm) {
         }
         mm.table.clear_all();
         m.flush_gathered();
+        *mm.vmas.borrow_mut() = Vmas::default();
+        hugetlb::close(m, &areas);
     }
     m.remove_mm(mm.id);
     while let Some(held) = m.holders.take_any(mm.id) {
