@@ -36,9 +36,9 @@
 use crate::counters::Counters;
 use crate::field::Field;
 use crate::policy::Policy;
-use crate::scheme::{Lost, Mapped, Mapper, Scheme, Unmapped};
+use crate::scheme::{Lost, Mapped, Mapper, Scheme, Unmapped, small};
 use crate::stats::{Stat, Stats};
-use crate::units::{Folio, Kind, Level, PageRange};
+use crate::units::{Folio, Kind, Level, Order, PageRange};
 
 /// A mapping was not copied or given up because the pages may be pinned for DMA: each needs a page of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,6 +76,16 @@ impl Rmap<'_> {
     pub fn folio_add_anon_rmap_ptes(&self, folio: Folio, pages: PageRange, by: &Mapper, exclusive: bool) {
         let mapped = self.scheme.add_rmap(self.counters, folio, pages, Level::Pte, by);
         self.count_mapped(folio, mapped);
+        if exclusive {
+            self.set_exclusive(pages, true);
+        }
+    }
+
+    /// Maps anonymous folios of one page each, which follow each other, by a PTE each: the function above, folio
+    /// by folio.
+    pub fn folio_add_anon_rmap_pte_each(&self, pages: PageRange, exclusive: bool) {
+        let mapped = small::add_each(self.counters, pages);
+        self.count_mapped(Folio { head: pages.first, order: Order::ZERO, kind: Kind::Anon }, mapped);
         if exclusive {
             self.set_exclusive(pages, true);
         }

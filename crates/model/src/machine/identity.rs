@@ -41,9 +41,8 @@ impl Machine {
         }
         self.ksm.hash_into(sink, |root| numbers.root(root));
         self.hugetlb.hash_into(sink, |root| numbers.root(root));
-        let roots = self.roots.borrow();
         for root in &numbers.roots {
-            Hash::hash(&roots[root.0 as usize], &mut sink);
+            self.roots.with(*root, |members| Hash::hash(members, &mut sink));
         }
     }
 

@@ -15,6 +15,7 @@ pub mod lock;
 mod lru;
 pub mod page_table;
 mod report;
+mod roots;
 pub mod swap;
 pub mod vma;
 pub(crate) mod watch;
@@ -34,12 +35,13 @@ use crate::stats::{Stat, Stats};
 use crate::units::{Folio, Kind, MmId, Order, Pfn};
 use config::Config;
 use deferred::DeferredQueue;
-use frames::{AnonRoot, Frames, Mapping};
+use frames::{Frames, Mapping};
 use holders::Holders;
 use hugetlb::Hugetlb;
 use ksm::Ksm;
 use lock::{Guard, Lock, Locks};
 use page_table::{Alike, Budget, Entry, PageTable};
+use roots::Roots;
 use swap::Swap;
 use vma::{Vma, Vmas};
 
@@ -103,7 +105,7 @@ pub struct Machine {
     pub hugetlb: Hugetlb,
     counters: Box<dyn CounterMemory>,
     mms: RefCell<Vec<Option<Rc<Mm>>>>,
-    roots: RefCell<Vec<Vec<MmId>>>,
+    roots: Roots,
     anon_vmas: Cell<u32>,
     deferred: DeferredQueue,
     locks: Locks,
@@ -153,9 +155,9 @@ impl Machine {
             hugetlb: Hugetlb::default(),
             lazily_freed: Cell::new(false),
             counters,
-            // Ids start at 1; root 0 belongs to nobody.
+            // Ids start at 1.
             mms: RefCell::new(vec![None]),
-            roots: RefCell::new(vec![Vec::new()]),
+            roots: Roots::default(),
             anon_vmas: Cell::new(0),
             deferred: DeferredQueue::default(),
             locks: Locks::new(checked),
@@ -246,30 +248,10 @@ impl Machine {
     /// Forgets an address space that maps nothing any more.
     pub fn remove_mm(&self, id: MmId) {
         self.ksm.leave(id);
-        for members in self.roots.borrow_mut().iter_mut() {
-            members.retain(|member| *member != id);
+        let mm = self.mms.borrow_mut()[id.0 as usize].take();
+        for area in mm.iter().flat_map(|mm| mm.vmas.borrow().all().to_vec()) {
+            self.leave_root(area.root, id);
         }
-        self.mms.borrow_mut()[id.0 as usize] = None;
-    }
-
-    /// A new root for anonymous folios of `mm`.
-    pub fn add_root(&self, mm: MmId) -> AnonRoot {
-        let mut roots = self.roots.borrow_mut();
-        roots.push(vec![mm]);
-        AnonRoot(roots.len() as u32 - 1)
-    }
-
-    /// Lets `mm` map folios of `root` too.
-    pub fn join_root(&self, root: AnonRoot, mm: MmId) {
-        let members = &mut self.roots.borrow_mut()[root.0 as usize];
-        if !members.contains(&mm) {
-            members.push(mm);
-        }
-    }
-
-    /// The address spaces that may map folios of `root`, in the order in which they joined.
-    pub fn members(&self, root: AnonRoot) -> Vec<MmId> {
-        self.roots.borrow()[root.0 as usize].clone()
     }
 
     /// The number of a new anon_vma.

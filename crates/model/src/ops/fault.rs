@@ -60,7 +60,6 @@ pub fn touch(m: &Machine, mm: &Mm, (start, pages): (u64, u64), access: Access) -
 fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: Access) -> Result<u64, Errno> {
     match mm.table.pmd(at) {
         Pmd::Leaf(entry) if access.writes() && !entry.is_writable() => {
-            let _guard = m.lock_table(mm, at);
             cow::write_pmd(m, mm, vma, at)?;
             Ok(at)
         }

@@ -45,19 +45,17 @@ fn copy_area(m: &Machine, parent: &Mm, child: &Mm, area: &Vma, own: &Vma) -> Res
     let mut at = area.start;
     while let Some(found) = parent.table.next_pmd(at, area.end) {
         let stop = area.end.min(parent.table.pmd_end(found));
-        let _guard = m.lock_table(parent, found);
         if !child.table.has_room(found) {
             return Err(Errno::Enomem);
         }
-        if let Pmd::Leaf(entry) = parent.table.pmd(found) {
-            if entry.is_zero() {
-                child.table.set_pmd(found, entry);
-            } else if !copy_pmd(m, parent, child, own, found, entry) {
-                // Somebody may have pinned it: split the parent's PMD and look at each page.
-                split_pmd::split_pmd(m, parent, area, found);
-            }
+        if let Pmd::Leaf(entry) = parent.table.pmd(found)
+            && !copy_pmd(m, parent, child, own, found, entry)
+        {
+            // Somebody may have pinned it: split the parent's PMD and look at each page.
+            split_pmd::split_pmd(m, parent, area, found);
         }
         if parent.table.pmd(found) == Pmd::Table {
+            let _guard = m.lock_table(parent, found);
             if child.table.pmd(found) == Pmd::None {
                 child.table.add_table(found);
             }
@@ -74,6 +72,11 @@ fn looks_pinned(m: &Machine, parent: &Mm, folio: Folio) -> bool {
 
 /// Shares a PMD-mapped folio; `false` if it may be pinned.
 fn copy_pmd(m: &Machine, parent: &Mm, child: &Mm, own: &Vma, at: u64, entry: Entry) -> bool {
+    let _guard = m.lock_table(parent, at);
+    if entry.is_zero() {
+        child.table.set_pmd(at, entry);
+        return true;
+    }
     let folio = m.folio(entry.page());
     let by = m.adding(child, own, folio, folio.pages());
     let references = m.scheme.references_of_added(1, &by);

@@ -44,9 +44,9 @@ fn change_entries(m: &Machine, mm: &Mm, (start, end): (u64, u64), protection: Pr
     let mut at = start;
     while let Some(found) = mm.table.next_pmd(at, end) {
         let stop = end.min(mm.table.pmd_end(found));
-        let _guard = m.lock_table(mm, found);
         if let Pmd::Leaf(entry) = mm.table.pmd(found) {
             if stop - found == mm.table.pmd_pages() {
+                let _guard = m.lock_table(mm, found);
                 mm.table.set_pmd(found, entry.with_write(false));
                 at = stop;
                 continue;
@@ -54,6 +54,7 @@ fn change_entries(m: &Machine, mm: &Mm, (start, end): (u64, u64), protection: Pr
             let area = mm.vmas.borrow().find(found).expect("an area was just changed here");
             split_pmd::split_pmd(m, mm, &area, found);
         }
+        let _guard = m.lock_table(mm, found);
         mm.table.protect_run(found, stop - found, false);
         at = stop;
     }

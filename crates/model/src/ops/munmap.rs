@@ -22,6 +22,11 @@ pub(super) fn unmap_locked(m: &Machine, mm: &Mm, start: u64, end: u64) -> Outcom
         zap::zap(m, mm, area, (area.start, area.end));
     }
     mm.vmas.borrow_mut().remove(start, end);
+    for area in &areas {
+        if mm.vmas.borrow().all().iter().all(|other| other.root != area.root) {
+            m.leave_root(area.root, mm.id);
+        }
+    }
     free_tables(mm, start, end);
     m.flush_gathered();
     hugetlb::close(m, &areas);

@@ -15,15 +15,16 @@ pub(super) fn zap(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64)) {
     let mut at = start;
     while let Some(found) = mm.table.next_pmd(at, end) {
         let stop = end.min(mm.table.pmd_end(found));
-        let _guard = m.lock_table(mm, found);
         if let Pmd::Leaf(entry) = mm.table.pmd(found) {
             if stop - found == mm.table.pmd_pages() {
+                let _guard = m.lock_table(mm, found);
                 zap_pmd(m, mm, vma, found, entry);
                 at = stop;
                 continue;
             }
             split_pmd::split_pmd(m, mm, vma, found);
         }
+        let _guard = m.lock_table(mm, found);
         zap_ptes(m, mm, vma, (found, stop));
         at = stop;
     }

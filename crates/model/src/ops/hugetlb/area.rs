@@ -26,6 +26,7 @@ pub fn map(
     let root = m.add_root(mm.id);
     let indexes: Vec<u64> = (start..end).step_by(step as usize).collect();
     if !m.hugetlb.promise(root, shared, &indexes) {
+        m.leave_root(root, mm.id);
         return Err(Errno::Enomem);
     }
     mm.vmas.borrow_mut().insert(Vma {
@@ -87,9 +88,8 @@ pub(in crate::ops) fn close(m: &Machine, areas: &[Vma]) {
         if area.owner {
             m.hugetlb.give_back(vma.root, vma.offset..vma.offset_of(vma.end));
         }
-        let maps = |mm: &Mm| mm.vmas.borrow().all().iter().any(|other| other.root == vma.root);
         let mut mapped = false;
-        m.each_mm(|mm| mapped |= maps(mm));
+        m.each_member(vma.root, |_| mapped = true);
         if !mapped {
             m.forget_hugetlb(vma.root);
         }
