@@ -158,6 +158,10 @@ pub enum Why {
     Unmapped,
     /// Folios in the swap cache are split to single pages only.
     SwapCached,
+    /// It belongs to no file any more.
+    Truncated,
+    /// The file system has something to write that it keeps with the folio.
+    Dirty,
 }
 
 impl std::fmt::Display for Why {
@@ -170,6 +174,8 @@ impl std::fmt::Display for Why {
             Why::NoSwap => f.write_str("no room in swap"),
             Why::Locked => f.write_str("locked in memory"),
             Why::Unmapped => f.write_str("not mapped"),
+            Why::Truncated => f.write_str("truncated: it belongs to no file any more"),
+            Why::Dirty => f.write_str("not written to the disk yet"),
             Why::SwapCached => f.write_str("in the swap cache, split to order 0 only"),
             Why::OnlyToPages => f.write_str("this kernel splits anonymous folios to order 0 only"),
         }
@@ -195,6 +201,10 @@ pub enum Errno {
     Eagain,
     /// No such device, or no such NUMA node.
     Enodev,
+    /// Permission denied.
+    Eacces,
+    /// Operation not supported.
+    Eopnotsupp,
 }
 
 impl Errno {
@@ -209,6 +219,8 @@ impl Errno {
             Errno::Enosys => "ENOSYS",
             Errno::Eagain => "EAGAIN",
             Errno::Enodev => "ENODEV",
+            Errno::Eacces => "EACCES",
+            Errno::Eopnotsupp => "EOPNOTSUPP",
         }
     }
 }

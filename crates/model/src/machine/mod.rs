@@ -5,6 +5,7 @@
 
 pub mod config;
 mod deferred;
+pub mod files;
 pub mod frames;
 mod free_blocks;
 pub mod holders;
@@ -33,6 +34,7 @@ use crate::stats::{Stat, Stats};
 use crate::units::{Folio, Kind, MmId, Order, Pfn};
 use config::Config;
 use deferred::DeferredQueue;
+use files::Files;
 use frames::{AnonRoot, Frames, Mapping};
 use holders::Holders;
 use ksm::Ksm;
@@ -97,6 +99,8 @@ pub struct Machine {
     pub ksm: Ksm,
     /// Its swap device and swap cache.
     pub swap: Swap,
+    /// Its files and their page cache.
+    pub files: Files,
     counters: Box<dyn CounterMemory>,
     mms: RefCell<Vec<Option<Rc<Mm>>>>,
     roots: RefCell<Vec<Vec<MmId>>>,
@@ -146,6 +150,7 @@ impl Machine {
             holders: Holders::default(),
             ksm: Ksm::default(),
             swap: Swap::default(),
+            files: Files::default(),
             lazily_freed: Cell::new(false),
             counters,
             // Ids start at 1; root 0 belongs to nobody.
@@ -254,6 +259,13 @@ impl Machine {
         AnonRoot(roots.len() as u32 - 1)
     }
 
+    /// A new root for the folios of a file, which nobody maps yet.
+    fn add_file_root(&self) -> AnonRoot {
+        let mut roots = self.roots.borrow_mut();
+        roots.push(Vec::new());
+        AnonRoot(roots.len() as u32 - 1)
+    }
+
     /// Lets `mm` map folios of `root` too.
     pub fn join_root(&self, root: AnonRoot, mm: MmId) {
         let members = &mut self.roots.borrow_mut()[root.0 as usize];
@@ -278,6 +290,14 @@ impl Machine {
     /// A fresh folio with one reference; `None` when memory is full.
     pub fn alloc(&self, order: Order, mapping: Mapping) -> Option<Folio> {
         self.alloc_kind(order, Kind::Anon, Some(mapping))
+    }
+
+    /// A fresh folio that may take the place of another one; one for a file belongs to none yet.
+    pub(crate) fn alloc_like(&self, old: Folio) -> Option<Folio> {
+        match old.kind {
+            Kind::File | Kind::Shmem => self.alloc_kind(old.order, old.kind, None),
+            _ => self.alloc(old.order, self.frames.mapping(old)),
+        }
     }
 
     fn alloc_kind(&self, order: Order, kind: Kind, mapping: Option<Mapping>) -> Option<Folio> {
@@ -392,7 +412,12 @@ impl Machine {
             Pin::Absent | Pin::Reference => (false, false),
             Pin::Counted { from_order } => (true, folio.is_large() && folio.order.0 >= from_order),
         };
-        Known { has_pincount, pins_exist, swapcache: self.swap.holds(folio), ..Known::default() }
+        let pagecache = self.in_page_cache(folio);
+        let private = folio.kind == Kind::File
+            && self
+                .file_of(folio)
+                .is_some_and(|file| file.cache.state(self.frames.mapping(folio).index).private);
+        Known { has_pincount, pins_exist, swapcache: self.swap.holds(folio), pagecache, private }
     }
 
     /// Asks the scheme a question about a page or its folio.
@@ -422,7 +447,7 @@ impl Machine {
         match self.ask(Query::ExpectedRefcount, folio.head, &mut Tally::off()).value() {
             Some(expected) => expected,
             None => {
-                let cached = if self.swap.holds(folio) { i64::from(folio.pages()) } else { 0 };
+                let cached = i64::from(self.cache_references(folio));
                 crate::ops::rmap_walk::count_entries(self, folio) + cached
             }
         }
@@ -480,7 +505,8 @@ impl Machine {
     pub fn place_of(&self, vma: &Vma, mapping: Mapping, pages: u32) -> Option<(u64, u64)> {
         let first = mapping.index.max(vma.offset);
         let last = (mapping.index + u64::from(pages)).min(vma.offset + (vma.end - vma.start));
-        (mapping.root == vma.root && first < last)
+        let of_file = vma.file.is_some_and(|file| file.root == mapping.root);
+        ((mapping.root == vma.root || of_file) && first < last)
             .then(|| (vma.start + (first - vma.offset), vma.start + (last - vma.offset)))
     }
 
@@ -588,6 +614,7 @@ impl Clone for Machine {
             holders: self.holders.clone(),
             ksm: self.ksm.clone(),
             swap: self.swap.clone(),
+            files: self.files.copy(),
             lazily_freed: self.lazily_freed.clone(),
             counters: self.counters.boxed_clone(),
             mms: RefCell::new(mms),

@@ -41,6 +41,15 @@ pub struct AnonVma {
     pub inherited: bool,
 }
 
+/// What an area maps of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FileArea {
+    /// The file, by its root.
+    pub root: AnonRoot,
+    /// Writes go to the file (MAP_SHARED), not to copies of its pages.
+    pub shared: bool,
+}
+
 /// An area of an address space; addresses and offsets are in pages.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Vma {
@@ -58,8 +67,10 @@ pub struct Vma {
     pub locked: bool,
     /// VM_MERGEABLE: ksmd may merge its pages.
     pub mergeable: bool,
-    /// Whose anonymous folios it may map.
+    /// Whose anonymous folios it may map; of a shared file mapping the file's folios, it has no others.
     pub root: AnonRoot,
+    /// The file that it maps.
+    pub file: Option<FileArea>,
     /// With which areas it can become one; `None` while it has mapped nothing but the zero page.
     pub anon: Option<AnonVma>,
 }
@@ -85,9 +96,15 @@ impl Vma {
         self.end == next.start
             && self.offset + (self.end - self.start) == next.offset
             && self.root == next.root
+            && self.file == next.file
             && self.advice == next.advice
             && self.locked == next.locked
             && self.mergeable == next.mergeable
+    }
+
+    /// Whether writes go to a file.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.file, Some(FileArea { shared: true, .. }))
     }
 
     /// The offset of page `at`.
@@ -97,11 +114,15 @@ impl Vma {
 
     /// Its permissions as /proc/pid/maps prints them.
     pub const fn permissions(&self) -> &'static str {
-        match (self.protection.read, self.protection.write) {
-            (true, true) => "rw-p",
-            (true, false) => "r--p",
-            (false, true) => "-w-p",
-            (false, false) => "---p",
+        match (self.protection.read, self.protection.write, self.is_shared()) {
+            (true, true, false) => "rw-p",
+            (true, false, false) => "r--p",
+            (false, true, false) => "-w-p",
+            (false, false, false) => "---p",
+            (true, true, true) => "rw-s",
+            (true, false, true) => "r--s",
+            (false, true, true) => "-w-s",
+            (false, false, true) => "---s",
         }
     }
 }
@@ -223,6 +244,7 @@ mod tests {
             locked: false,
             mergeable: false,
             root: AnonRoot(1),
+            file: None,
             anon: None,
         }
     }

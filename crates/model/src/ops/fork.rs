@@ -28,6 +28,9 @@ pub fn fork(m: &Machine, parent: &Mm) -> Result<Rc<Mm>, Errno> {
         let own = Vma { locked: false, anon, ..*area };
         child.vmas.borrow_mut().insert(own);
         m.join_root(own.root, child.id);
+        if let Some(file) = own.file {
+            m.join_root(file.root, child.id);
+        }
         if anon.is_none() {
             continue;
         }
@@ -50,6 +53,8 @@ fn copy_area(m: &Machine, parent: &Mm, child: &Mm, area: &Vma, own: &Vma) -> Res
         if let Pmd::Leaf(entry) = parent.table.pmd(found) {
             if entry.is_zero() {
                 child.table.set_pmd(found, entry);
+            } else if !m.folio(entry.page()).kind.is_anon() {
+                // The child's faults will bring it (`copy_huge_pmd()`, mm/huge_memory.c).
             } else if !copy_pmd(m, parent, child, own, found, entry) {
                 // Somebody may have pinned it: split the parent's PMD and look at each page.
                 split_pmd::split_pmd(m, parent, area, found);
@@ -136,7 +141,9 @@ fn share(
     let by: Mapper = m.adding(child, own, folio, pages.len);
     let references = m.scheme.references_of_added(pages.len, &by);
     m.get_refs(folio, references);
-    if m.rmap().folio_try_dup_anon_rmap_ptes(folio, pages, &by, pinned).is_err() {
+    if !folio.kind.is_anon() {
+        m.rmap().folio_dup_file_rmap_ptes(folio, pages, &by);
+    } else if m.rmap().folio_try_dup_anon_rmap_ptes(folio, pages, &by, pinned).is_err() {
         m.put_refs(folio, references);
         return false;
     }

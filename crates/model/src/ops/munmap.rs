@@ -1,6 +1,6 @@
 //! munmap.
 
-use super::{vma, zap};
+use super::{truncate, vma, zap};
 use crate::machine::lock::Lock;
 use crate::machine::{Machine, Mm};
 
@@ -21,6 +21,9 @@ pub(super) fn unmap_locked(m: &Machine, mm: &Mm, start: u64, end: u64) {
     mm.vmas.borrow_mut().remove(start, end);
     free_tables(mm, start, end);
     m.flush_gathered();
+    for file in areas.iter().filter_map(|area| area.file) {
+        truncate::release(m, file.root);
+    }
 }
 
 /// Frees the page tables that no area needs any more (`free_pgtables()`, mm/memory.c).

@@ -7,8 +7,7 @@ use mapcount_model::machine::vma::{Protection as Allowed, ThpAdvice};
 use mapcount_model::machine::{Mm, lock::Lock};
 use mapcount_model::ops::fault::Access;
 use mapcount_model::ops::{
-    collapse, exit, fault, fork, hold, ksm, madvise, mlock, mmap, mprotect, mremap, munmap, pageout,
-    split_pmd,
+    collapse, exit, fault, fork, hold, ksm, madvise, mlock, mprotect, mremap, munmap, pageout, split_pmd,
 };
 
 use super::{Finding, Process, Runner};
@@ -79,14 +78,15 @@ impl Runner<'_> {
     }
 
     fn mmap(&mut self, name: &Name, verb: &ProcessVerb, span: Span) -> Done {
-        let ProcessVerb::Mmap { name: mapping, size, backing, shared, advice, read_only } = verb else {
+        let ProcessVerb::Mmap { name: mapping, size, backing, advice, read_only, .. } = verb else {
             unreachable!("called for mmap");
         };
-        match (backing, shared) {
-            (Backing::Anon, false) => {}
-            (Backing::Anon, true) => return Err(Finding::not_modelled("shared anonymous memory", span)),
-            (Backing::File { .. }, _) => return Err(Finding::not_modelled("a file mapping", span)),
-            (Backing::Hugetlb, _) => return Err(Finding::not_modelled("a hugetlb mapping", span)),
+        match backing {
+            Backing::Hugetlb => return Err(Finding::not_modelled("a hugetlb mapping", span)),
+            Backing::File { file, .. } => {
+                self.file(file)?;
+            }
+            Backing::Anon => {}
         }
         let pages = self.pages(*size, span)?;
         let existing = self.process(name)?.windows.get(mapping.as_str()).copied();
@@ -113,7 +113,7 @@ impl Runner<'_> {
             Some(Thp::NoHuge) => ThpAdvice::NoHuge,
         };
         let protection = if *read_only { Allowed::READ } else { Allowed::READ_WRITE };
-        mmap::map(&self.machine, &mm, (window.start, pages), protection, advice);
+        self.map(&mm, (window.start, pages), verb, (protection, advice))?;
         self.process_mut(name).windows.insert(mapping.as_str().to_owned(), window);
         Ok(Ok(()))
     }
@@ -166,6 +166,13 @@ impl Runner<'_> {
         let m = &self.machine;
         Ok(match advice {
             Advice::DontNeed => madvise::dontneed(m, mm, region),
+            Advice::Remove => madvise::remove(m, mm, region),
+            Advice::Collapse if m.policy.madv_collapse && self.maps_file(mm, region) => {
+                return Err(Finding::not_modelled("collapsing pages of files", span));
+            }
+            Advice::Pageout if m.policy.madv_pageout && self.maps_file(mm, region) => {
+                return Err(Finding::not_modelled("`madvise … pageout` of a file mapping", span));
+            }
             Advice::Collapse if collapse::meets_swap(m, mm, region) => {
                 let what = "collapsing what is in swap or in the swap cache";
                 return Err(Finding::not_modelled(what, span));
