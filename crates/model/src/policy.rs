@@ -622,6 +622,16 @@ policies! {
         (FIRST, false, "shmem_alloc_and_add_folio(), mm/shmem.c (v6.11)"),
         (at(6, 12), true, "shmem_suitable_orders(), mm/shmem.c (v6.12)"),
     ],
+    /// `huge=` of a tmpfs mount is for folios of every size: where a huge page meets cached pages, smaller ones are tried.
+    tmpfs_huge_any_order: bool = [
+        (FIRST, false, "shmem_huge_global_enabled(), mm/shmem.c (v6.12)"),
+        (at(6, 17), true, "shmem_huge_global_enabled(), mm/shmem.c (v7.2; start unverified)"),
+    ],
+    /// The same mistake of the sizes' `within_size`.
+    shmem_sizes_round_index: bool = [
+        (FIRST, true, "shmem_allowable_huge_orders(), mm/shmem.c (v6.11)"),
+        (Release::new(6, 12, 9), false, "shmem_allowable_huge_orders(), mm/shmem.c (v6.12.107; a backport, start unverified)"),
+    ],
     /// XFS uses large folios.
     xfs_large: bool = [
         (FIRST, false, "xfs_setup_inode(), fs/xfs/xfs_iops.c (v5.17)"),
@@ -646,7 +656,21 @@ policies! {
     /// A folio on a disk that truncation could not split is unmapped.
     truncate_unmaps_unsplit: bool = [
         (FIRST, false, "truncate_inode_partial_folio(), mm/truncate.c (v6.17)"),
-        (at(6, 18), true, "try_folio_split_or_unmap(), mm/truncate.c (v6.18; backports unverified)"),
+        (Release::new(6, 12, 59), true, "try_folio_split_or_unmap(), mm/truncate.c (v6.12.107; a backport, start unverified)"),
+        (at(6, 13), false, "truncate_inode_partial_folio(), mm/truncate.c (v6.17)"),
+        (at(6, 18), true, "try_folio_split_or_unmap(), mm/truncate.c (v6.18)"),
+    ],
+    /// No entry maps what lies behind the end of a file on a disk, not even as part of a large folio.
+    file_maps_end_with_file: bool = [
+        (FIRST, false, "finish_fault(), mm/memory.c (v6.12)"),
+        (Release::new(6, 12, 59), true, "finish_fault(), filemap_map_pages() (v6.12.107; a backport, start unverified)"),
+        (at(6, 13), false, "finish_fault(), mm/memory.c (v6.17; unverified)"),
+        (at(6, 18), true, "finish_fault(), filemap_map_pages() (v6.18)"),
+    ],
+    /// drop_caches drains the LRU batches first.
+    drop_caches_drains: bool = [
+        (FIRST, false, "drop_caches_sysctl_handler(), fs/drop_caches.c (v5.10, v6.1)"),
+        (at(6, 6), true, "drop_caches_sysctl_handler(), fs/drop_caches.c (v6.12; start unverified)"),
     ],
     /// File folios can be split to an order above 0.
     split_file_to_order: bool = [
@@ -660,8 +684,8 @@ policies! {
     ],
     /// Which mappings of files cannot be pinned for long and for writing.
     pin_refuses: PinRefuses = [
-        (FIRST, PinRefuses::Files, "io_sqe_buffer_register(), fs/io_uring.c (v5.10)"),
-        (at(5, 13), PinRefuses::Disks, "io_pin_pages(), io_uring/rsrc.c (v6.1; start unverified)"),
+        (FIRST, PinRefuses::Files, "io_sqe_buffer_register(), fs/io_uring.c (v5.1)"),
+        (at(5, 10), PinRefuses::Disks, "io_pin_pages(), io_uring/io_uring.c (v5.10.223, v6.1; start unverified)"),
         (at(6, 5), PinRefuses::SharedDisks, "check_vma_flags(), writable_file_mapping_allowed(), mm/gup.c (v6.5; start unverified)"),
     ],
     /// MADV_POPULATE says EFAULT behind the end of a file; before, ENOMEM.

@@ -165,8 +165,10 @@ fn start_of_whole(
     fits.then_some(start)
 }
 
+/// Whether a large folio may be mapped as a whole although pages of it may lie behind the end of its file.
 fn reaches_no_further(m: &Machine, file: &File, folio: Folio) -> bool {
-    file.kind.is_shmem() || m.frames.mapping(folio).index + u64::from(folio.pages()) <= file.size.get()
+    let any = file.kind.is_shmem() || !m.policy.file_maps_end_with_file;
+    any || m.frames.mapping(folio).index + u64::from(folio.pages()) <= file.size.get()
 }
 
 /// Maps the pages of `part` whose PTEs are empty, as far as there are any.
@@ -197,7 +199,7 @@ fn map_ptes(m: &Machine, mm: &Mm, vma: &Vma, (at, pages): (u64, PageRange), foli
 fn map_pmd(m: &Machine, mm: &Mm, vma: &Vma, file: &File, (at, folio): (u64, Folio), write: bool) -> bool {
     let pmd = m.pmd_order();
     let kept_out = vma.advice == ThpAdvice::NoHuge && m.policy.nohuge_keeps_file_pmds_out;
-    let too_far = m.policy.fault_around_whole_folios && !reaches_no_further(m, file, folio);
+    let too_far = !reaches_no_further(m, file, folio);
     if folio.order != pmd || kept_out || too_far || !could_map(vma, at, pmd) || !mm.table.has_room(at) {
         return false;
     }

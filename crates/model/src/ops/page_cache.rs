@@ -73,38 +73,40 @@ fn allows(m: &Machine, file: &File, vma: &Vma, index: u64, order: Order) -> bool
         return false;
     }
     let is_pmd = order == m.pmd_order();
-    let as_mounted = || is_pmd && is_huge(m, file, vma, index);
     if file.kind != FileKind::AnonShmem || !m.policy.shmem_mthp {
-        return as_mounted();
+        return (is_pmd || m.policy.tmpfs_huge_any_order) && as_mounted(m, file, vma, index, order);
     }
     let config = m.config.borrow();
     match config.shmem_sizes[usize::from(order.0)] {
         ShmemMode::Always => true,
         ShmemMode::Advise => vma.advice == ThpAdvice::Huge,
-        ShmemMode::WithinSize => within_size(file, index, order) || vma.advice == ThpAdvice::Huge,
-        // `shmem_enabled` of all sizes is what a file was given as its own option; it is for PMDs.
-        ShmemMode::Inherit | ShmemMode::Never => as_mounted(),
+        ShmemMode::WithinSize => within_size(file, index, order, m.policy.shmem_sizes_round_index),
+        // What a file was given as its own option is `shmem_enabled` of all sizes, which a PMD's follows here.
+        ShmemMode::Inherit => as_mounted(m, file, vma, index, m.pmd_order()),
+        ShmemMode::Never => is_pmd && as_mounted(m, file, vma, index, order),
     }
 }
 
-fn within_size(file: &File, index: u64, order: Order) -> bool {
-    file.size.get() >= (index + 1).next_multiple_of(u64::from(order.pages()))
+/// Whether a file reaches to the end of the folio that holds page `index`; some kernels take the page's index for
+/// that of the folio's end, if the page is the first.
+fn within_size(file: &File, index: u64, order: Order, rounds_index: bool) -> bool {
+    let end = if rounds_index { index } else { index + 1 };
+    file.size.get() >= end.next_multiple_of(u64::from(order.pages()))
 }
 
-/// Whether the `huge=` option asks for a huge page (`shmem_is_huge()`, mm/shmem.c, v6.1).
-fn is_huge(m: &Machine, file: &File, vma: &Vma, index: u64) -> bool {
-    let pmd = m.pmd_order();
+/// Whether the `huge=` option asks for a folio of `order` (`shmem_is_huge()`, mm/shmem.c, v6.1;
+/// `shmem_huge_global_enabled()`, v7.2).
+fn as_mounted(m: &Machine, file: &File, vma: &Vma, index: u64, order: Order) -> bool {
     let advised = vma.advice == ThpAdvice::Huge;
     match file.huge {
         ShmemHuge::Always => true,
         ShmemHuge::Never => false,
         ShmemHuge::Advise => advised,
-        ShmemHuge::WithinSize if m.policy.shmem_within_size_rounds_index => {
-            let pages = u64::from(pmd.pages());
-            let size = file.size.get();
-            (size >= pages && size >= index.next_multiple_of(pages)) || advised
+        ShmemHuge::WithinSize => {
+            let rounds = m.policy.shmem_within_size_rounds_index;
+            let long_enough = !rounds || file.size.get() >= u64::from(order.pages());
+            (long_enough && within_size(file, index, order, rounds)) || advised
         }
-        ShmemHuge::WithinSize => within_size(file, index, pmd) || advised,
     }
 }
 

@@ -39,7 +39,9 @@ fn is_underused(m: &Machine, folio: Folio) -> bool {
 /// Gives up the folios of the page cache that are clean and that nobody else holds (`invalidate_mapping_pages()`,
 /// `mapping_evict_folio()`, mm/truncate.c).
 pub fn drop_page_cache(m: &Machine) {
-    m.lru_drain();
+    if m.policy.drop_caches_drains {
+        m.lru_drain();
+    }
     for file in m.files.all() {
         let mut at = 0;
         while let Some((index, folio)) = file.cache.folio_from(m, at, u64::MAX) {
