@@ -7,9 +7,9 @@
 
 mod bpf;
 pub mod btf;
+pub mod census;
 pub mod conform;
 pub mod driven;
-pub mod census;
 mod fields;
 mod kcore;
 pub mod live;

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::Unavailable;
-pub(crate) use keeper::Undo;
 use keeper::Keeper;
+pub(crate) use keeper::Undo;
 
 /// How long to wait for another run on this machine to end.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -160,8 +160,6 @@ mod tests {
             let mut settings = Settings::start().expect("started");
             settings.undo(&Undo::RemoveFolder(&scratch)).expect("remembered");
             fs::create_dir(&scratch).expect("a folder");
-            settings.undo(&Undo::RemoveFile(&scratch.join("file"))).expect("remembered");
-            fs::write(scratch.join("file"), "x").expect("written");
             settings.set(&one, "always").expect("set");
             settings.set(&other, "1").expect("set");
             settings.set(&one, "never").expect("set");

@@ -55,6 +55,7 @@ impl Subject {
                 if *advice == Advice::Pageout && self.swap.is_on() {
                     self.drain.others_work();
                 }
+                self.merges |= *advice == Advice::Mergeable;
                 return self.advise(name, region, *advice);
             }
             ProcessVerb::Fork(child) => return self.fork(name, child),
@@ -140,8 +141,7 @@ impl Subject {
             }
         }
         let protection = libc::PROT_READ | if *read_only { 0 } else { libc::PROT_WRITE };
-        let arguments =
-            [window.start, pages * PAGE, protection as u64, flags as u64, offset, file];
+        let arguments = [window.start, pages * PAGE, protection as u64, flags as u64, offset, file];
         let [mut result, _] = self.ask(name, Op::Mmap, arguments)?;
         if result == -i64::from(libc::EEXIST) {
             let message = format!("`{}` is mapped already", mapping.as_str());
