@@ -41,8 +41,8 @@ impl<'a> Reader<'a, '_> {
     /// How many pages the kernel has names for.
     fn pages(&self) -> u64 {
         let folio = self.types.folio.and_then(|folio| self.types.btf.size(folio));
-        // Without a structure of its own, a compound page has fields in two tails (v5.10).
-        folio.map_or(3, |bytes| bytes.div_ceil(self.page_bytes))
+        // struct page has names for two tails (v5.10, v6.1), however few struct folio has.
+        folio.map_or(0, |bytes| bytes.div_ceil(self.page_bytes)).max(3)
     }
 
     /// A member that some release has, where this kernel has it.
