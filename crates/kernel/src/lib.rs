@@ -10,6 +10,7 @@ pub mod btf;
 pub mod census;
 mod fields;
 mod kcore;
+pub mod layout;
 pub mod live;
 mod memory;
 mod objects;
