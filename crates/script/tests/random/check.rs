@@ -173,6 +173,7 @@ fn leaves_nothing(runner: &Runner<'_>) -> Result<(), String> {
     if let Some(bad) = machine.take_bad_frees().first() {
         return Err(format!("when everybody left: {bad:?}"));
     }
+    machine.set_hugetlb_pool(0);
     match machine.frames.folios().find(|folio| folio.kind != Kind::Zero) {
         Some(folio) => Err(format!("when everybody left, {folio:?} was left")),
         None => Ok(()),
