@@ -7,7 +7,9 @@
 
 mod bpf;
 pub mod btf;
+pub mod census;
 mod fields;
+mod kcore;
 pub mod live;
 mod memory;
 mod objects;

@@ -13,6 +13,7 @@ use super::frames::{Block, Frames, GREATEST_ORDER, Owners, Run};
 use crate::bpf::Bpf;
 use crate::btf::Btf;
 use crate::fields::Fields;
+use crate::kcore::Kcore;
 use crate::memory::Memory;
 use crate::objects::Objects;
 use crate::procfs::{KPAGECOUNT, KPAGEFLAGS, Words, kpf};
@@ -58,8 +59,16 @@ impl Structs {
         Structs::new("bpf", Box::new(Bpf::load()?), &btf, &[])
     }
 
+    /// By /proc/kcore.
+    pub(crate) fn kcore() -> Result<Structs, Unavailable> {
+        let btf = Btf::live()?;
+        let mut kcore = Kcore::open(&btf)?;
+        let bases = kcore.bases(&Fields::of(&btf)?);
+        Structs::new("kcore", Box::new(kcore), &btf, &bases)
+    }
+
     /// By `memory`; `bases` are candidates for where the array of `struct page`s starts.
-    pub(crate) fn new(
+    fn new(
         name: &'static str,
         mut memory: Box<dyn Memory>,
         btf: &Btf,
