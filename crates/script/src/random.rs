@@ -1,4 +1,4 @@
-//! Random scenarios: well-formed, over every verb that the model of anonymous memory has, and the same for
+//! Random scenarios: well-formed, over every verb that the model of anonymous memory and hugetlb has, and the same for
 //! the same seed, so that a seed is enough to tell somebody of a failure.
 //!
 //! Each seed has a taste of its own: how many pages a PMD maps, which kinds of steps come often and which
@@ -15,6 +15,7 @@
 //! ```
 
 mod choose;
+mod huge;
 mod minimise;
 mod prng;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::huge::Pool;
 use super::world::{Hold, Page, Process};
 use super::{Prng, Shape};
 use crate::ast::{
@@ -13,7 +14,7 @@ use crate::diagnostic::Span;
 /// Names of processes; the first is there from the start.
 const PROCESSES: [&str; 8] = ["A", "B", "C", "D", "E", "F", "G", "H"];
 /// Names of mappings, the last ones for reserved ranges.
-const MAPPINGS: [&str; 3] = ["x", "y", "z"];
+pub(super) const MAPPINGS: [&str; 3] = ["x", "y", "z"];
 const RESERVED: [&str; 2] = ["u", "v"];
 
 /// A kind of step, and how often it comes where nothing else decides.
@@ -51,9 +52,11 @@ enum Kind {
     Lru,
     Swap,
     Pageout,
+    HugeMmap,
+    Pool,
 }
 
-const KINDS: [(Kind, u32); 32] = [
+const KINDS: [(Kind, u32); 34] = [
     (Kind::Mmap, 8),
     (Kind::Reserve, 2),
     (Kind::Read, 6),
@@ -86,6 +89,8 @@ const KINDS: [(Kind, u32); 32] = [
     (Kind::Lru, 2),
     (Kind::Swap, 4),
     (Kind::Pageout, 10),
+    (Kind::HugeMmap, 6),
+    (Kind::Pool, 2),
 ];
 
 /// NUMA nodes of a random scenario.
@@ -93,7 +98,7 @@ pub(super) const NODES: u32 = 2;
 
 /// Draws steps that are possible.
 pub(super) struct Chooser {
-    prng: Prng,
+    pub(super) prng: Prng,
     weights: Vec<u32>,
     pmd_order: u8,
     /// Some size of folios was enabled or disabled.
@@ -103,10 +108,11 @@ pub(super) struct Chooser {
     swapped: bool,
     freed: bool,
     merged: bool,
-    most_pages: u64,
+    pub(super) most_pages: u64,
     most_processes: usize,
     pins: bool,
-    processes: BTreeMap<&'static str, Process>,
+    pub(super) processes: BTreeMap<&'static str, Process>,
+    pub(super) pool: Pool,
 }
 
 impl Chooser {
@@ -130,6 +136,7 @@ impl Chooser {
             most_processes: shape.processes.clamp(1, PROCESSES.len()),
             pins: shape.pins,
             processes: BTreeMap::from([(PROCESSES[0], Process::default())]),
+            pool: Pool::default(),
         }
     }
 
@@ -144,6 +151,8 @@ impl Chooser {
             let names: Vec<&'static str> = self.processes.keys().copied().collect();
             let name = self.prng.pick(&names);
             let step = match kind {
+                Kind::HugeMmap => self.huge_mmap(name),
+                Kind::Fork => self.fork(name),
                 Kind::Split
                 | Kind::Collapse
                 | Kind::Migrate
@@ -153,6 +162,7 @@ impl Chooser {
                 | Kind::Thp
                 | Kind::Tune
                 | Kind::Lru
+                | Kind::Pool
                 | Kind::Swap => self.kernel(kind, name).map(|verb| (Action::Kernel(verb), Outcome::Any)),
                 _ => self
                     .process(kind, name)
@@ -174,7 +184,6 @@ impl Chooser {
         let verb = match kind {
             Kind::Mmap => return self.mmap(name).map(|verb| (verb, Outcome::Ok)),
             Kind::Reserve => return self.reserve(name).map(|verb| (verb, Outcome::Ok)),
-            Kind::Fork => return self.fork(name).map(|verb| (verb, Outcome::Ok)),
             Kind::Exit => return self.exit(name).map(|verb| (verb, Outcome::Ok)),
             Kind::Get | Kind::Pin => {
                 return self.hold(name, kind == Kind::Pin).map(|verb| (verb, Outcome::Ok));
@@ -182,8 +191,10 @@ impl Chooser {
             Kind::Drop => return self.drop_hold(name).map(|verb| (verb, Outcome::Ok)),
             Kind::Munmap => {
                 let (mapping, range, region) = self.region(name)?;
-                self.world(name).unmap(&mapping, range);
-                return Some((ProcessVerb::Munmap(region), Outcome::Ok));
+                let pmd = 1 << self.pmd_order;
+                let whole = self.world(name).unmap(&mapping, range, pmd);
+                let outcome = if whole { Outcome::Ok } else { Outcome::Any };
+                return Some((ProcessVerb::Munmap(region), outcome));
             }
             Kind::Mprotect => return self.mprotect(name).map(|verb| (verb, Outcome::Any)),
             Kind::Mremap => return self.mremap(name).map(|verb| (verb, Outcome::Any)),
@@ -192,7 +203,12 @@ impl Chooser {
             Kind::Fill => ProcessVerb::Fill(self.region(name)?.2, self.prng.pick(&[0, 0, 1, 65, 65, 66])),
             Kind::Mlock => ProcessVerb::Mlock(self.region(name)?.2),
             Kind::Munlock => ProcessVerb::Munlock(self.region(name)?.2),
-            Kind::DontNeed => ProcessVerb::Madvise(self.region(name)?.2, Advice::DontNeed),
+            Kind::DontNeed => {
+                let (mapping, range, region) = self.region(name)?;
+                let pmd = 1 << self.pmd_order;
+                self.world(name).give_up(&mapping, range, pmd);
+                ProcessVerb::Madvise(region, Advice::DontNeed)
+            }
             Kind::Advise => {
                 let advice = self.prng.pick(&[Advice::Hugepage, Advice::Hugepage, Advice::NoHugepage]);
                 ProcessVerb::Madvise(self.region(name)?.2, advice)
@@ -267,6 +283,7 @@ impl Chooser {
                 KernelVerb::Swap(self.swap)
             }
             Kind::PutBack => KernelVerb::PutBack,
+            Kind::Pool => self.resize_pool(),
             Kind::DropCaches => KernelVerb::DropCaches(self.prng.pick(&[1, 2, 2, 2, 3])),
             Kind::Thp if self.prng.chance(1, 3) => KernelVerb::Thp(self.prng.pick(&[
                 ThpMode::Always,
@@ -301,7 +318,7 @@ impl Chooser {
         })
     }
 
-    fn world(&mut self, name: &str) -> &mut Process {
+    pub(super) fn world(&mut self, name: &str) -> &mut Process {
         self.processes.get_mut(name).expect("alive")
     }
 
@@ -384,16 +401,21 @@ impl Chooser {
         Some(ProcessVerb::Reserve { name: Name::new(mapping), size })
     }
 
-    fn fork(&mut self, name: &'static str) -> Option<ProcessVerb> {
+    fn fork(&mut self, name: &'static str) -> Option<(Action, Outcome)> {
         let free: Vec<&'static str> =
             PROCESSES.into_iter().filter(|name| !self.processes.contains_key(name)).collect();
         if self.processes.len() >= self.most_processes {
             return None;
         }
+        if let Some(step) = self.room_for_fork(name)? {
+            return Some(step);
+        }
         let child = self.prng.pick(&free);
         let copy = Process { holds: Vec::new(), ..self.processes[name].clone() };
         self.processes.insert(child, copy);
-        Some(ProcessVerb::Fork(Name::new(child)))
+        self.forked_huge(child);
+        let verb = ProcessVerb::Fork(Name::new(child));
+        Some((Action::Process { name: Name::new(name), verb }, Outcome::Ok))
     }
 
     fn exit(&mut self, name: &'static str) -> Option<ProcessVerb> {
@@ -413,6 +435,7 @@ impl Chooser {
         if !self.processes[name].all(&mapping, range, kinds) {
             return None;
         }
+        self.held_huge(name, &mapping, is_pin);
         self.world(name).holds.push(Hold { mapping, start: range.0, end: range.1, is_pin });
         Some(if is_pin { ProcessVerb::Pin(region) } else { ProcessVerb::Get(region) })
     }
@@ -438,7 +461,8 @@ impl Chooser {
             (Protection::Rw, Page::ReadWrite),
             (Protection::None, Page::NoAccess),
         ]);
-        self.world(name).protect(&mapping, range, kind);
+        let pmd = 1 << self.pmd_order;
+        self.world(name).protect(&mapping, range, kind, pmd);
         Some(ProcessVerb::Mprotect(region, protection))
     }
 
@@ -455,7 +479,8 @@ impl Chooser {
             // As far into its PMD as the source is.
             _ => Some(self.prng.below(last / pmd + 1) * pmd + range.0 % pmd).filter(|page| *page <= last)?,
         };
-        self.world(name).move_to((&mapping, range), &to, page);
+        self.moved_huge(name, &mapping);
+        self.world(name).move_to((&mapping, range), &to, page, pmd);
         Some(ProcessVerb::Mremap { from, to: Name::new(&to), page })
     }
 }

@@ -158,6 +158,7 @@ fn every_verb_comes() {
         "tune",
         "lru",
         "swap",
+        "hugetlb",
     ] {
         assert!(verbs.get(verb).is_some_and(|count| *count >= 20), "{verb}: {verbs:?}");
     }

@@ -18,7 +18,8 @@ pub(crate) fn hold(m: &Machine, cut: bool) -> Result<u64, String> {
     let (mut whole_folios, mut mapped_pages) = (0, 0);
     for folio in m.frames.folios().filter(|folio| folio.kind != Kind::Zero) {
         let mapped = truth.mapped_pages(folio);
-        if mapped > 0 {
+        // No statistic of these counts huge pages.
+        if mapped > 0 && folio.kind != Kind::Hugetlb {
             whole_folios += i64::from(folio.pages());
             mapped_pages += i64::from(mapped);
         }
