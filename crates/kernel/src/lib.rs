@@ -7,6 +7,8 @@
 
 mod bpf;
 pub mod btf;
+pub mod conform;
+pub mod driven;
 pub mod census;
 mod fields;
 mod kcore;
@@ -17,6 +19,10 @@ mod objects;
 pub mod observer;
 mod procfs;
 pub mod require;
+mod settings;
+pub mod signals;
+mod statistics;
+pub mod subject;
 mod unavailable;
 mod vmemmap;
 

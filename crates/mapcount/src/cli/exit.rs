@@ -14,6 +14,8 @@ pub enum Exit {
     Malformed,
     /// A file cannot be read, or something else outside is missing.
     Unavailable,
+    /// Somebody pressed Ctrl-C; what was changed is restored.
+    Interrupted,
 }
 
 impl Exit {
@@ -24,6 +26,7 @@ impl Exit {
             Exit::Finding => 1,
             Exit::Malformed => 65,
             Exit::Unavailable => 69,
+            Exit::Interrupted => 130,
         }
     }
 

@@ -1,12 +1,15 @@
 //! The command line: a file for each command.
 
+mod conform;
 mod diff;
 mod exit;
 mod explain;
 mod input;
 mod kernels;
 mod layout;
+mod live;
 mod output;
+mod record;
 mod run;
 mod schemes;
 
@@ -32,6 +35,8 @@ enum Command {
     Kernels(kernels::Args),
     Schemes(schemes::Args),
     Diff(diff::Args),
+    Record(record::Args),
+    Conform(conform::Args),
 }
 
 /// Runs the program.
@@ -45,6 +50,8 @@ pub fn main() -> ExitCode {
         Command::Kernels(args) => kernels::main(&args),
         Command::Schemes(args) => schemes::main(&args),
         Command::Diff(args) => diff::main(&args),
+        Command::Record(args) => record::main(&args),
+        Command::Conform(args) => conform::main(&args),
     };
     exit.into()
 }

@@ -93,9 +93,6 @@ const KINDS: [(Kind, u32); 34] = [
     (Kind::Pool, 2),
 ];
 
-/// NUMA nodes of a random scenario.
-pub(super) const NODES: u32 = 2;
-
 /// Draws steps that are possible.
 pub(super) struct Chooser {
     pub(super) prng: Prng,
@@ -111,6 +108,7 @@ pub(super) struct Chooser {
     pub(super) most_pages: u64,
     most_processes: usize,
     pins: bool,
+    nodes: u32,
     pub(super) processes: BTreeMap<&'static str, Process>,
     pub(super) pool: Pool,
 }
@@ -135,6 +133,7 @@ impl Chooser {
             most_pages: shape.pages.unwrap_or(if pmd_order == 9 { 2 << 9 } else { 3 << pmd_order }).max(1),
             most_processes: shape.processes.clamp(1, PROCESSES.len()),
             pins: shape.pins,
+            nodes: shape.nodes.clamp(1, 255),
             processes: BTreeMap::from([(PROCESSES[0], Process::default())]),
             pool: Pool::default(),
         }
@@ -265,7 +264,7 @@ impl Chooser {
                 let region = Region { process: Some(Name::new(name)), ..region };
                 KernelVerb::Migrate {
                     region,
-                    node: self.prng.below(NODES.into()) as u32,
+                    node: self.prng.below(self.nodes.into()) as u32,
                     all: self.prng.chance(1, 2),
                 }
             }
