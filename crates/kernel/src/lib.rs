@@ -5,9 +5,11 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
+pub mod lab;
 pub mod live;
 pub mod observer;
 pub mod require;
+pub mod signals;
 mod unavailable;
 
 pub use unavailable::Unavailable;

@@ -5,6 +5,7 @@ mod exit;
 mod explain;
 mod input;
 mod kernels;
+mod lab;
 mod layout;
 mod output;
 mod run;
@@ -13,6 +14,7 @@ mod schemes;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mapcount_kernel::lab::guest;
 
 pub use exit::Exit;
 
@@ -32,10 +34,14 @@ enum Command {
     Kernels(kernels::Args),
     Schemes(schemes::Args),
     Diff(diff::Args),
+    Lab(lab::Args),
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    if guest::is_here() {
+        guest::main();
+    }
     exit::install_panic_hook();
     let cli = Cli::parse();
     let exit = match cli.command {
@@ -45,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Kernels(args) => kernels::main(&args),
         Command::Schemes(args) => schemes::main(&args),
         Command::Diff(args) => diff::main(&args),
+        Command::Lab(args) => lab::main(&args),
     };
     exit.into()
 }
