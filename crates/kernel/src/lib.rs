@@ -17,7 +17,9 @@ mod objects;
 pub mod observer;
 mod procfs;
 pub mod require;
+mod settings;
 pub mod signals;
+pub mod subject;
 mod unavailable;
 mod vmemmap;
 
