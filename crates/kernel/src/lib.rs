@@ -8,6 +8,8 @@
 mod bpf;
 pub mod btf;
 pub mod census;
+pub mod conform;
+pub mod driven;
 mod fields;
 mod kcore;
 pub mod lab;
@@ -19,6 +21,7 @@ mod procfs;
 pub mod require;
 mod settings;
 pub mod signals;
+mod statistics;
 pub mod subject;
 mod unavailable;
 mod vmemmap;

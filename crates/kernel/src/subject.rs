@@ -9,6 +9,7 @@ mod drain;
 mod errno;
 mod exit;
 mod files;
+mod idle;
 mod kernel;
 mod ksm;
 mod process;
@@ -32,6 +33,7 @@ use crate::observer::{Watched, Window};
 use crate::settings::Settings;
 use drain::Drain;
 use files::Files;
+use idle::Idle;
 use shared::SLOTS;
 use swap::Swap;
 use zygote::{Silent, Zygote};
@@ -131,7 +133,9 @@ pub struct Subject {
     swap: Swap,
     release: Option<Release>,
     nodes: u32,
-    has_debugfs: bool,
+    splitter: kernel::Splitter,
+    /// What khugepaged looks at when it must not look at the scenario.
+    _idle: Idle,
     // The order of what follows matters: processes end before the settings are restored.
     zygote: Zygote,
     settings: Settings,
@@ -168,7 +172,8 @@ impl Subject {
             swap: Swap::new(options.clone()),
             release: release(),
             nodes: nodes(),
-            has_debugfs: kernel::reach_debugfs(),
+            splitter: kernel::Splitter::find(),
+            _idle: Idle::start()?,
             zygote,
             settings,
         })

@@ -42,11 +42,13 @@ pub struct Shape {
     pub pages: Option<u64>,
     /// Whether the kernel has somebody who takes long-term pins: `unpin` needs a `pin` that succeeded.
     pub pins: bool,
+    /// NUMA nodes of the machine, 1 to 255.
+    pub nodes: u32,
 }
 
 impl Default for Shape {
     fn default() -> Shape {
-        Shape { steps: 40, pmd_order: None, processes: 5, pages: None, pins: true }
+        Shape { steps: 40, pmd_order: None, processes: 5, pages: None, pins: true, nodes: 2 }
     }
 }
 
@@ -71,7 +73,7 @@ pub fn generate(seed: u64, shape: &Shape) -> Scenario {
     Scenario {
         title: Some(format!("seed {seed}")),
         pmd_order: chooser.pmd_order(),
-        nodes: choose::NODES,
+        nodes: shape.nodes,
         items,
         ..Scenario::default()
     }

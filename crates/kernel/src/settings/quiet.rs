@@ -8,6 +8,7 @@ const THP: &str = "/sys/kernel/mm/transparent_hugepage";
 /// Files and their values, in the order in which they are to be set.
 const SETTINGS: &[(&str, &str)] = &[
     // Nobody scans: khugepaged and ksmd only when a step says so.
+    ("/sys/kernel/mm/transparent_hugepage/khugepaged/pages_to_scan", "1"),
     ("/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs", "4000000000"),
     ("/sys/kernel/mm/transparent_hugepage/khugepaged/alloc_sleep_millisecs", "4000000000"),
     ("/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none", "511"),

@@ -27,7 +27,10 @@ impl Subject {
     pub(super) fn lacks_verb(&self, verb: &KernelVerb) -> Option<&'static str> {
         match verb {
             KernelVerb::Split { list: true, .. } => Some("debugfs passes no list"),
-            KernelVerb::Split { .. } => (!self.has_debugfs).then_some("debugfs is not built in"),
+            KernelVerb::Split { .. } => match self.splitter {
+                Splitter::Beyond(why) => Some(why),
+                _ => None,
+            },
             KernelVerb::Khugepaged(_) => Some("khugepaged cannot be told which pages to scan"),
             KernelVerb::Ksm(_) => (!ksm::is_there()).then_some("ksmd is not built in"),
             KernelVerb::Swap(_) => self.swap.lacks(),
@@ -98,24 +101,25 @@ impl Subject {
         })
     }
 
-    /// debugfs' `split_huge_pages`. From 5.13 on it takes a process and a range, before that a 1 for all the
-    /// machine has. One that takes ranges says ESRCH for a process that is not there.
     fn split(&self, region: &Region, order: Option<u8>, at: Option<u64>) -> Done {
         let process = region.process.as_ref().expect("the parser asks for one");
         let (start, bytes) = self.region(process, region)?;
         let pid = self.process(process)?.pid;
-        if !Path::new(SPLIT).exists() {
-            return Ok(Ended::With("ENOENT"));
-        }
-        let takes_ranges = write(Path::new(SPLIT), "0,0x0,0x1000")
-            .is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH));
-        let mut text = if takes_ranges { format!("{pid},{start:#x},{:#x}", start + bytes) } else { "1".into() };
-        if takes_ranges && (order.is_some() || at.is_some()) {
-            text.push_str(&format!(",{}", order.unwrap_or(0)));
-            if let Some(at) = at {
-                text.push_str(&format!(",{at}"));
+        let text = match self.splitter {
+            Splitter::None => return Ok(Ended::With("ENOENT")),
+            Splitter::All => "1".to_owned(),
+            Splitter::Ranges => {
+                let mut text = format!("{pid},{start:#x},{:#x}", start + bytes);
+                if order.is_some() || at.is_some() {
+                    text.push_str(&format!(",{}", order.unwrap_or(0)));
+                }
+                if let Some(at) = at {
+                    text.push_str(&format!(",{at}"));
+                }
+                text
             }
-        }
+            Splitter::Beyond(_) => unreachable!("lacking"),
+        };
         Ok(Ended::With(errno::of(&write(Path::new(SPLIT), &text))))
     }
 
@@ -167,12 +171,38 @@ fn size_file(pages: u64, file: &str) -> PathBuf {
     Path::new(THP).join(format!("hugepages-{}kB", pages * PAGE >> 10)).join(file)
 }
 
-/// Makes debugfs reachable for this thread; says whether it is. Mounts it, where it is built in but not mounted,
-/// so that nobody else sees it.
-pub(super) fn reach_debugfs() -> bool {
-    // What is mounted there and has no such file is debugfs of a kernel before 4.5.
-    let is_mounted = || fs::read_dir(DEBUGFS).is_ok_and(|mut entries| entries.next().is_some());
-    is_mounted() || (own_mounts().is_ok() && mount(Some("debugfs"), Path::new(DEBUGFS), 0, "").is_ok())
+/// debugfs' `split_huge_pages`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Splitter {
+    /// It takes a process and a range (5.13 on).
+    Ranges,
+    /// It takes a 1, for every THP of the machine.
+    All,
+    /// There is no such file (up to 4.4).
+    None,
+    /// It cannot be reached: why.
+    Beyond(&'static str),
+}
+
+impl Splitter {
+    /// Looks for it. Mounts debugfs, where it is built in but not mounted, so that nobody else sees it.
+    pub(super) fn find() -> Splitter {
+        let is_mounted = || fs::read_dir(DEBUGFS).is_ok_and(|mut entries| entries.next().is_some());
+        let reached = is_mounted()
+            || (own_mounts().is_ok() && mount(Some("debugfs"), Path::new(DEBUGFS), 0, "").is_ok());
+        if !reached {
+            return Splitter::Beyond("debugfs is not built in");
+        }
+        // One that takes ranges says ESRCH for a process that is not there; one that takes a number cannot
+        // read this.
+        let asked = write(Path::new(SPLIT), "0,0x0,0x1000");
+        match asked.map_err(|error| error.raw_os_error()) {
+            Err(Some(libc::ENOENT)) => Splitter::None,
+            Err(Some(libc::EPERM | libc::EACCES)) => Splitter::Beyond("lockdown keeps debugfs closed"),
+            Err(Some(libc::EINVAL)) => Splitter::All,
+            _ => Splitter::Ranges,
+        }
+    }
 }
 
 /// Writes to a file of the kernel in one call.

@@ -5,9 +5,9 @@ use std::io;
 
 /// Processes that can be alive at once.
 pub(super) const SLOTS: usize = 96;
-/// Holds that one process can have at once, in parts of at most [`HOLD_PAGES`] pages.
+/// Parts of holds that one process can have at once.
 pub(super) const HOLDS: usize = 192;
-/// Pages of one part of a hold. Kernels before 5.13 register no more than 1024 buffers with a ring.
+/// Pages of one part of a hold, at most. Kernels before 5.13 register no more than 1024 buffers with a ring.
 pub(super) const HOLD_PAGES: u64 = 512;
 /// Bytes of a worker's stack.
 const STACK: usize = 32 << 10;

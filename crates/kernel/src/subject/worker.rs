@@ -9,6 +9,9 @@ use super::shared::{HOLD_PAGES, HOLDS, Hold, Holder, Op, Reply, SLOTS, Shared, S
 const PAGE: u64 = 4096;
 const PMD: u64 = 512 * PAGE;
 
+/// Pages that one pipe may have without asking for more than `fs.pipe-max-size`.
+const PIPE_PAGES: u64 = 256;
+
 /// io_uring_register(2)'s operations, and the size of what io_uring_setup(2) fills in.
 const REGISTER_BUFFERS: u64 = 0;
 pub(super) const UNREGISTER_BUFFERS: u64 = 1;
@@ -218,11 +221,12 @@ unsafe fn by_parts(
     own: *mut Slot,
     (start, bytes): (u64, u64),
     number: u64,
+    most: u64,
     part: unsafe fn(*mut Slot, (u64, u64), u64) -> i64,
 ) -> i64 {
     let mut done = 0;
     while done < bytes {
-        let some = (bytes - done).min(HOLD_PAGES * PAGE);
+        let some = (bytes - done).min(most * PAGE);
         // SAFETY: the caller's: the range is the scenario's.
         let result = unsafe { part(own, (start + done, some), number) };
         if result < 0 {
@@ -237,7 +241,7 @@ unsafe fn by_parts(
 
 unsafe fn get(own: *mut Slot, range: (u64, u64), number: u64) -> i64 {
     // SAFETY: the range is the scenario's.
-    unsafe { by_parts(own, range, number, pipe_part) }
+    unsafe { by_parts(own, range, number, PIPE_PAGES, pipe_part) }
 }
 
 unsafe fn pipe_part(own: *mut Slot, (start, bytes): (u64, u64), number: u64) -> i64 {
@@ -275,7 +279,7 @@ unsafe fn pipe_part(own: *mut Slot, (start, bytes): (u64, u64), number: u64) -> 
 
 unsafe fn pin(own: *mut Slot, range: (u64, u64), number: u64) -> i64 {
     // SAFETY: the range is the scenario's.
-    unsafe { by_parts(own, range, number, ring_part) }
+    unsafe { by_parts(own, range, number, HOLD_PAGES, ring_part) }
 }
 
 /// Registers each page as a buffer of its own: of one that spans a folio the kernel would keep a single pin.

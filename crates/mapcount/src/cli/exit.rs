@@ -18,7 +18,7 @@ pub enum Exit {
     Unavailable,
     /// A bug in mapcount itself.
     Bug,
-    /// Ctrl-C, or another signal that ends programs.
+    /// Ctrl-C, or another signal that ends programs; what was changed is restored.
     Interrupted,
 }
 

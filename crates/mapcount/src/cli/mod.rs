@@ -1,5 +1,6 @@
 //! The command line: a file for each command.
 
+mod conform;
 mod diff;
 mod exit;
 mod explain;
@@ -7,7 +8,9 @@ mod input;
 mod kernels;
 mod lab;
 mod layout;
+mod live;
 mod output;
+mod record;
 mod run;
 mod schemes;
 
@@ -35,6 +38,8 @@ enum Command {
     Schemes(schemes::Args),
     Diff(diff::Args),
     Lab(lab::Args),
+    Record(record::Args),
+    Conform(conform::Args),
 }
 
 /// Runs the program.
@@ -52,6 +57,8 @@ pub fn main() -> ExitCode {
         Command::Schemes(args) => schemes::main(&args),
         Command::Diff(args) => diff::main(&args),
         Command::Lab(args) => lab::main(&args),
+        Command::Record(args) => record::main(&args),
+        Command::Conform(args) => conform::main(&args),
     };
     exit.into()
 }

@@ -88,9 +88,6 @@ const KINDS: [(Kind, u32); 32] = [
     (Kind::Pageout, 10),
 ];
 
-/// NUMA nodes of a random scenario.
-pub(super) const NODES: u32 = 2;
-
 /// Draws steps that are possible.
 pub(super) struct Chooser {
     prng: Prng,
@@ -106,6 +103,7 @@ pub(super) struct Chooser {
     most_pages: u64,
     most_processes: usize,
     pins: bool,
+    nodes: u32,
     processes: BTreeMap<&'static str, Process>,
 }
 
@@ -129,6 +127,7 @@ impl Chooser {
             most_pages: shape.pages.unwrap_or(if pmd_order == 9 { 2 << 9 } else { 3 << pmd_order }).max(1),
             most_processes: shape.processes.clamp(1, PROCESSES.len()),
             pins: shape.pins,
+            nodes: shape.nodes.clamp(1, 255),
             processes: BTreeMap::from([(PROCESSES[0], Process::default())]),
         }
     }
@@ -249,7 +248,7 @@ impl Chooser {
                 let region = Region { process: Some(Name::new(name)), ..region };
                 KernelVerb::Migrate {
                     region,
-                    node: self.prng.below(NODES.into()) as u32,
+                    node: self.prng.below(self.nodes.into()) as u32,
                     all: self.prng.chance(1, 2),
                 }
             }
