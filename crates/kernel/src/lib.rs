@@ -7,11 +7,12 @@
 
 mod bpf;
 pub mod btf;
+pub mod census;
 pub mod conform;
 pub mod driven;
-pub mod census;
 mod fields;
 mod kcore;
+pub mod lab;
 pub mod layout;
 pub mod live;
 mod memory;

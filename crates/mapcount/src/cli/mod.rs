@@ -6,6 +6,7 @@ mod exit;
 mod explain;
 mod input;
 mod kernels;
+mod lab;
 mod layout;
 mod live;
 mod output;
@@ -16,6 +17,7 @@ mod schemes;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mapcount_kernel::lab::guest;
 
 pub use exit::Exit;
 
@@ -35,12 +37,16 @@ enum Command {
     Kernels(kernels::Args),
     Schemes(schemes::Args),
     Diff(diff::Args),
+    Lab(lab::Args),
     Record(record::Args),
     Conform(conform::Args),
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    if guest::is_here() {
+        guest::main();
+    }
     exit::install_panic_hook();
     let cli = Cli::parse();
     let exit = match cli.command {
@@ -50,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Kernels(args) => kernels::main(&args),
         Command::Schemes(args) => schemes::main(&args),
         Command::Diff(args) => diff::main(&args),
+        Command::Lab(args) => lab::main(&args),
         Command::Record(args) => record::main(&args),
         Command::Conform(args) => conform::main(&args),
     };
