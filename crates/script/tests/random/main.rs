@@ -158,6 +158,10 @@ fn every_verb_comes() {
         "tune",
         "lru",
         "swap",
+        "file",
+        "truncate",
+        "punch",
+        "shmem_mthp",
     ] {
         assert!(verbs.get(verb).is_some_and(|count| *count >= 20), "{verb}: {verbs:?}");
     }
