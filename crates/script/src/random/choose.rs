@@ -298,18 +298,7 @@ impl Chooser {
             Kind::File | Kind::Truncate | Kind::Punch | Kind::ShmemSize if !self.with_files => return None,
             Kind::File => return self.make_file(),
             Kind::Truncate | Kind::Punch => return self.cut_file(kind),
-            Kind::ShmemSize => {
-                let order = self.prng.below(u64::from(pmd) + 1) as u32;
-                let modes = [
-                    ShmemMthpMode::Always,
-                    ShmemMthpMode::Always,
-                    ShmemMthpMode::WithinSize,
-                    ShmemMthpMode::Advise,
-                    ShmemMthpMode::Inherit,
-                    ShmemMthpMode::Never,
-                ];
-                KernelVerb::ShmemMthp(Size::Pages(1 << order), self.prng.pick(&modes))
-            }
+            Kind::ShmemSize => self.size_of_shmem(),
             Kind::PutBack => KernelVerb::PutBack,
             Kind::DropCaches => KernelVerb::DropCaches(self.prng.pick(&[1, 2, 2, 2, 3])),
             Kind::Thp if self.prng.chance(1, 3) => KernelVerb::Thp(self.prng.pick(&[
@@ -318,18 +307,7 @@ impl Chooser {
                 ThpMode::Madvise,
                 ThpMode::Never,
             ])),
-            Kind::Thp => {
-                let order = self.prng.below(u64::from(pmd) + 1) as u32;
-                let modes = [
-                    MthpMode::Always,
-                    MthpMode::Always,
-                    MthpMode::Inherit,
-                    MthpMode::Madvise,
-                    MthpMode::Never,
-                ];
-                self.sizes_set = true;
-                KernelVerb::Mthp(Size::Pages(1 << order), self.prng.pick(&modes))
-            }
+            Kind::Thp => self.size_of_folios(),
             Kind::Tune if self.prng.chance(1, 4) => KernelVerb::Tune {
                 key: Name::new("shrink_underused"),
                 value: Value::Int(self.prng.below(2) as i64),
@@ -444,6 +422,29 @@ impl Chooser {
         let shared = self.prng.chance(1, 3);
         self.mapped_files |= shared;
         (Backing::Anon, shared)
+    }
+
+    /// A size of anonymous folios is allowed or forbidden.
+    fn size_of_folios(&mut self) -> KernelVerb {
+        let order = self.prng.below(u64::from(self.pmd_order) + 1) as u32;
+        let modes =
+            [MthpMode::Always, MthpMode::Always, MthpMode::Inherit, MthpMode::Madvise, MthpMode::Never];
+        self.sizes_set = true;
+        KernelVerb::Mthp(Size::Pages(1 << order), self.prng.pick(&modes))
+    }
+
+    /// A size of folios of shared memory is allowed or forbidden.
+    fn size_of_shmem(&mut self) -> KernelVerb {
+        let order = self.prng.below(u64::from(self.pmd_order) + 1) as u32;
+        let modes = [
+            ShmemMthpMode::Always,
+            ShmemMthpMode::Always,
+            ShmemMthpMode::WithinSize,
+            ShmemMthpMode::Advise,
+            ShmemMthpMode::Inherit,
+            ShmemMthpMode::Never,
+        ];
+        KernelVerb::ShmemMthp(Size::Pages(1 << order), self.prng.pick(&modes))
     }
 
     fn make_file(&mut self) -> Option<KernelVerb> {
