@@ -9,7 +9,9 @@ use mapcount_model::profile::Profile;
 use mapcount_script::ast::{Item, Scenario};
 use mapcount_script::diff::{self, Difference, diff, values};
 use mapcount_script::random::{Shape, generate, minimise};
-use mapcount_script::run::{self, Finding, FindingKind, Next, Runner, State, frame_history, observe, operation};
+use mapcount_script::run::{
+    self, Finding, FindingKind, Next, Runner, State, frame_history, observe, operation,
+};
 use mapcount_script::trace;
 
 use crate::driven::{Driven, Recorded, Seen};
@@ -119,12 +121,8 @@ impl Conform {
     /// operation and why.
     pub fn random(&self, seed: u64, steps: u32) -> (Scenario, Vec<(String, &'static str)>) {
         let subject = self.driven.subject();
-        let shape = Shape {
-            steps,
-            pmd_order: Some(9),
-            nodes: subject.nodes().min(255),
-            ..Shape::of(&self.profile)
-        };
+        let shape =
+            Shape { steps, pmd_order: Some(9), nodes: subject.nodes().min(255), ..Shape::of(&self.profile) };
         let mut scenario = generate(seed, &shape);
         let mut left_out = Vec::new();
         scenario.items.retain(|item| {
@@ -296,5 +294,11 @@ impl Conform {
 
 /// A law that the kernel breaks by a known bug.
 fn told(found: &Violation) -> String {
-    format!("{} is {}, the page tables say {} (law {})", found.what, found.found, found.expected, found.law.name())
+    format!(
+        "{} is {}, the page tables say {} (law {})",
+        found.what,
+        found.found,
+        found.expected,
+        found.law.name()
+    )
 }

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::Unavailable;
-pub(crate) use keeper::Undo;
 use keeper::Keeper;
+pub(crate) use keeper::Undo;
 
 /// How long to wait for another run on this machine to end.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -104,7 +104,9 @@ impl Statistics {
             Unavailable::new(format!("/proc/self/pagemap: {error}"), "mount procfs on /proc")
         };
         self.maps.clear();
-        File::open("/proc/self/maps").and_then(|mut file| file.read_to_string(&mut self.maps)).map_err(unreadable)?;
+        File::open("/proc/self/maps")
+            .and_then(|mut file| file.read_to_string(&mut self.maps))
+            .map_err(unreadable)?;
         let pagemap = File::open("/proc/self/pagemap").map_err(unreadable)?;
         let mut own = 0;
         for (start, end) in self.maps.lines().filter_map(range) {

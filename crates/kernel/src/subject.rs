@@ -286,7 +286,11 @@ impl Subject {
         self.process(process)?.windows.get(mapping.as_str()).copied().ok_or_else(|| {
             let message =
                 format!("`{}` has no mapping `{}` at this point", process.as_str(), mapping.as_str());
-            Trouble::Scenario(Box::new(Diagnostic::error(message, mapping.span, "neither mapped nor reserved")))
+            Trouble::Scenario(Box::new(Diagnostic::error(
+                message,
+                mapping.span,
+                "neither mapped nor reserved",
+            )))
         })
     }
 

@@ -19,7 +19,9 @@ fn run(subject: &mut Subject, text: &str) -> Vec<Ended> {
         Item::Step(step) => Some(step),
         Item::Expect(_) => None,
     });
-    steps.map(|step| subject.step(step).unwrap_or_else(|trouble| panic!("{}: {trouble}", step.text))).collect()
+    steps
+        .map(|step| subject.step(step).unwrap_or_else(|trouble| panic!("{}: {trouble}", step.text)))
+        .collect()
 }
 
 const OK: Ended = Ended::With("ok");

@@ -51,9 +51,12 @@ mod tests {
     #[test]
     fn a_pair_counts_once_for_each_operation() {
         let mut coverage = Coverage::default();
-        for (operation, after) in
-            [("read", State::Swapped), ("read", State::Swapped), ("write", State::Swapped), ("read", State::Empty)]
-        {
+        for (operation, after) in [
+            ("read", State::Swapped),
+            ("read", State::Swapped),
+            ("write", State::Swapped),
+            ("read", State::Empty),
+        ] {
             coverage.add(operation, State::Empty, after);
         }
         assert_eq!(coverage.pairs(), 3);

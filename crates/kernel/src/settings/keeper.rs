@@ -192,8 +192,7 @@ fn undo(record: &Record<'_>) -> bool {
             b'L' => {
                 let fd = libc::open(path, libc::O_RDONLY | libc::O_CLOEXEC);
                 // ENXIO: it has none any more, as it lets go of it by itself once nobody uses it.
-                fd >= 0
-                    && (libc::ioctl(fd, LOOP_CLR_FD) == 0 || *libc::__errno_location() == libc::ENXIO)
+                fd >= 0 && (libc::ioctl(fd, LOOP_CLR_FD) == 0 || *libc::__errno_location() == libc::ENXIO)
             }
             b'F' => libc::unlink(path) == 0 || *libc::__errno_location() == libc::ENOENT,
             b'D' => libc::rmdir(path) == 0 || *libc::__errno_location() == libc::ENOENT,

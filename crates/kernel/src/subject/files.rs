@@ -33,6 +33,16 @@ impl Files {
         self.open.clear();
     }
 
+    /// Why files of this kind cannot be made: those on a disk are made in the scratch folder, wherever that is.
+    pub(super) fn lacks(&self, kind: FileKind) -> Option<&'static str> {
+        let (magic, why) = match kind {
+            FileKind::Tmpfs | FileKind::Memfd => return None,
+            FileKind::Ext4 => (libc::EXT4_SUPER_MAGIC, "the folder for scratch files is not on ext4"),
+            FileKind::Xfs => (libc::XFS_SUPER_MAGIC, "the folder for scratch files is not on XFS"),
+        };
+        (file_system(&self.scratch) != Some(magic)).then_some(why)
+    }
+
     /// Makes a file of so many pages.
     pub(super) fn make(
         &mut self,
@@ -53,7 +63,7 @@ impl Files {
                 }
             }
             FileKind::Tmpfs => self.on_tmpfs(huge, settings)?,
-            FileKind::Ext4 => scratch_file(&self.scratch)?,
+            FileKind::Ext4 | FileKind::Xfs => scratch_file(&self.scratch)?,
         };
         file.set_len(pages * PAGE)?;
         self.open.insert(name.as_str().to_owned(), file);
@@ -122,15 +132,22 @@ pub(super) fn own_mounts() -> io::Result<()> {
     mount(None, Path::new("/"), libc::MS_REC | libc::MS_PRIVATE, "")
 }
 
+/// The number of the file system that a folder is on.
+fn file_system(folder: &Path) -> Option<libc::c_long> {
+    let folder = CString::new(folder.as_os_str().as_bytes()).ok()?;
+    let mut stat = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the path ends with a 0, and the kernel fills the struct where it says that it did.
+    unsafe { (libc::statfs(folder.as_ptr(), stat.as_mut_ptr()) == 0).then(|| stat.assume_init().f_type) }
+}
+
 /// mount(2) of a file system that has no device.
 pub(super) fn mount(kind: Option<&str>, point: &Path, flags: libc::c_ulong, options: &str) -> io::Result<()> {
     let point = CString::new(point.as_os_str().as_bytes())?;
     let kind = CString::new(kind.unwrap_or("none"))?;
     let options = CString::new(options)?;
     // SAFETY: all strings end with a 0.
-    let done = unsafe {
-        libc::mount(kind.as_ptr(), point.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast())
-    };
+    let done =
+        unsafe { libc::mount(kind.as_ptr(), point.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast()) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -140,8 +140,7 @@ impl Subject {
             }
         }
         let protection = libc::PROT_READ | if *read_only { 0 } else { libc::PROT_WRITE };
-        let arguments =
-            [window.start, pages * PAGE, protection as u64, flags as u64, offset, file];
+        let arguments = [window.start, pages * PAGE, protection as u64, flags as u64, offset, file];
         let [mut result, _] = self.ask(name, Op::Mmap, arguments)?;
         if result == -i64::from(libc::EEXIST) {
             let message = format!("`{}` is mapped already", mapping.as_str());

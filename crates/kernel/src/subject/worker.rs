@@ -295,8 +295,7 @@ unsafe fn ring_part(own: *mut Slot, (start, bytes): (u64, u64), number: u64) -> 
             None => {
                 let Some(hold) = free_hold(own) else { return -i64::from(libc::EMFILE) };
                 let mut params = [0u64; URING_PARAMS / 8];
-                let ring =
-                    syscall(libc::SYS_io_uring_setup, [1, (&raw mut params) as u64, 0, 0, 0, 0]);
+                let ring = syscall(libc::SYS_io_uring_setup, [1, (&raw mut params) as u64, 0, 0, 0, 0]);
                 if ring < 0 {
                     return ring;
                 }
@@ -337,8 +336,7 @@ unsafe fn drop_holds(own: *mut Slot, number: u64) -> i64 {
                 }
                 Holder::Ring => {
                     let ring = (*hold).fds[0] as u64;
-                    let done =
-                        syscall(libc::SYS_io_uring_register, [ring, UNREGISTER_BUFFERS, 0, 0, 0, 0]);
+                    let done = syscall(libc::SYS_io_uring_register, [ring, UNREGISTER_BUFFERS, 0, 0, 0, 0]);
                     result = if done < 0 { done } else { result };
                     (*hold).number = 0;
                     (*hold).holder = Holder::IdleRing;

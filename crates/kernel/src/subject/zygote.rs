@@ -191,8 +191,7 @@ fn receive(channel: &OwnedFd) -> Result<Reply, Silent> {
     let mut message = [0u8; 16];
     loop {
         // SAFETY: `message` is good for writing so many bytes.
-        let got =
-            unsafe { libc::recv(channel.as_raw_fd(), message.as_mut_ptr().cast(), message.len(), 0) };
+        let got = unsafe { libc::recv(channel.as_raw_fd(), message.as_mut_ptr().cast(), message.len(), 0) };
         if got == message.len() as isize {
             let words: [u64; 2] = words(&message);
             return Ok(words.map(u64::cast_signed));

@@ -84,11 +84,8 @@ fn run(args: &Args) -> Result<Exit, Exit> {
         Some(name) => input::named(name),
         None => kernel::profile().map_err(|missing| live::unavailable(&missing))?,
     };
-    let options = Options {
-        ignore: args.ignore.clone(),
-        exits: unwatched.is_none(),
-        plant: args.plant.clone(),
-    };
+    let options =
+        Options { ignore: args.ignore.clone(), exits: unwatched.is_none(), plant: args.plant.clone() };
     let conform = Conform::new(driven, profile, options);
     let printed = match args.format {
         Format::Table => Printed::Table,

@@ -7,8 +7,8 @@ use mapcount_kernel::driven::{Driven, Watch};
 use mapcount_kernel::subject::{Options, Trouble};
 use mapcount_kernel::{Unavailable, observer, signals};
 
-use super::input::{self, Source};
 use super::Exit;
+use super::input::{self, Source};
 
 /// How to drive and look.
 #[derive(Debug, clap::Args)]

@@ -144,9 +144,8 @@ impl Format {
     pub fn head(self, head: &Head) -> String {
         let Head { kernel, observer, model, scheme, scenarios, unwatched } = head;
         let what = format!("Linux {kernel} by {observer}, against the model of {model} ({scheme})");
-        let statistics = unwatched
-            .as_ref()
-            .map(|why| format!("the statistics of the system are not compared: {why}"));
+        let statistics =
+            unwatched.as_ref().map(|why| format!("the statistics of the system are not compared: {why}"));
         match self {
             Format::Table => {
                 let mut text = format!("{what}\n");
@@ -184,8 +183,12 @@ impl Format {
     /// What stands behind all scenarios.
     pub fn end(self, summary: &Summary, coverage: &Coverage) -> String {
         match self {
-            Format::Table => totals(summary, coverage).fold(String::from("\n"), |text, line| text + &line + "\n"),
-            Format::Ktap => totals(summary, coverage).fold(String::new(), |text, line| text + "# " + &line + "\n"),
+            Format::Table => {
+                totals(summary, coverage).fold(String::from("\n"), |text, line| text + &line + "\n")
+            }
+            Format::Ktap => {
+                totals(summary, coverage).fold(String::new(), |text, line| text + "# " + &line + "\n")
+            }
             Format::Jsonl => line_of(&json!({
                 "agree": summary.agree, "differ": summary.differ, "model_fails": summary.fails,
                 "stopped": summary.stopped, "steps": summary.steps, "values": summary.values,
@@ -239,7 +242,9 @@ fn details(report: &Report, written: Option<&Written>) -> Vec<String> {
     }
     if let Some(written) = written {
         let (scenario, recording) = (written.scenario.display(), written.recording.display());
-        lines.push(format!("the smallest scenario that differs is in {scenario}, its recording in {recording}:"));
+        lines.push(format!(
+            "the smallest scenario that differs is in {scenario}, its recording in {recording}:"
+        ));
         lines.extend(written.text.lines().map(|line| format!("  {line}")));
         if let Verdict::Differs(found) = &written.report.verdict {
             lines.extend(differences(found).into_iter().map(|line| format!("  {line}")));
@@ -251,7 +256,10 @@ fn details(report: &Report, written: Option<&Written>) -> Vec<String> {
 fn differences(found: &Found) -> Vec<String> {
     let told = found.differences.iter().take(TOLD).map(|difference| {
         // In this command the recording is the kernel as it runs.
-        difference.to_string().replace(", recording ", ", kernel ").replace("model has no value, recording", "model has no value, kernel")
+        difference
+            .to_string()
+            .replace(", recording ", ", kernel ")
+            .replace("model has no value, recording", "model has no value, kernel")
     });
     let mut lines: Vec<String> = told.collect();
     let more = found.differences.len().saturating_sub(TOLD);
@@ -311,7 +319,8 @@ fn object(line: &Line<'_>) -> Value {
         }
     }
     if !report.known.is_empty() {
-        object["known"] = report.known.iter().map(|(step, what)| json!({"step": step, "what": what})).collect();
+        object["known"] =
+            report.known.iter().map(|(step, what)| json!({"step": step, "what": what})).collect();
     }
     if let Some(written) = written {
         object["minimised"] = json!({

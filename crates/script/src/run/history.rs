@@ -152,9 +152,9 @@ pub fn frame_history(runner: &Runner<'_>, key: &str, frame: u64) -> Vec<String> 
         _ => Field::by_key(key).into_iter().collect(),
     };
     let of_folio = |field: Field| field.row().scope == Scope::LargeFolio || key == "refcount";
-    let notes = fields.iter().map(|field| {
-        history_notes(runner, *field, if of_folio(*field) { folio.head } else { page })
-    });
+    let notes = fields
+        .iter()
+        .map(|field| history_notes(runner, *field, if of_folio(*field) { folio.head } else { page }));
     notes.flatten().collect()
 }
 
