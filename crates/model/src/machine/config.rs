@@ -30,6 +30,8 @@ pub struct Config {
     pub sizes: [ThpMode; 10],
     /// khugepaged's `max_ptes_none`: a THP with more zero-filled pages than this is underused.
     pub max_ptes_none: u32,
+    /// khugepaged's `max_ptes_swap`: it collapses no range with more swap entries than this.
+    pub max_ptes_swap: u32,
     /// khugepaged's `max_ptes_shared`: it collapses no range with more shared pages than this.
     pub max_ptes_shared: u32,
     /// The shrinker splits underused THPs (`shrink_underused`, 6.12 on).
@@ -58,6 +60,7 @@ impl Config {
             thp: ThpMode::Madvise,
             sizes,
             max_ptes_none: (1 << pmd_order) - 1,
+            max_ptes_swap: (1 << pmd_order) / 8,
             max_ptes_shared: (1 << pmd_order) / 2,
             shrink_underused: true,
         }

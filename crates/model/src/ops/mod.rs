@@ -8,6 +8,7 @@ pub mod fault;
 pub mod fork;
 pub mod hold;
 pub mod ksm;
+mod lazyfree;
 pub mod madvise;
 pub mod migrate;
 mod migration_entry;

@@ -166,16 +166,7 @@ impl Runner<'_> {
         let m = &self.machine;
         Ok(match advice {
             Advice::DontNeed => madvise::dontneed(m, mm, region),
-            Advice::Collapse if collapse::meets_swap(m, mm, region) => {
-                let what = "collapsing what is in swap or in the swap cache";
-                return Err(Finding::not_modelled(what, span));
-            }
-            Advice::Pageout if m.policy.madv_pageout && m.has_lazily_freed() => {
-                return Err(Finding::not_modelled("`madvise … pageout` after `madvise … free`", span));
-            }
-            Advice::Pageout if m.policy.madv_pageout && m.ksm.has_merged() => {
-                return Err(Finding::not_modelled("`madvise … pageout` while ksmd has merged pages", span));
-            }
+            Advice::Cold => pageout::cold(m, mm, region),
             Advice::Pageout => pageout::madvise(m, mm, region),
             Advice::Collapse => collapse::madvise(m, mm, region),
             Advice::Free => madvise::free(m, mm, region),
