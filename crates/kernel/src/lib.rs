@@ -5,7 +5,18 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
+mod bpf;
+pub mod btf;
+pub mod census;
+mod fields;
+mod kcore;
+pub mod live;
+mod memory;
+mod objects;
 pub mod observer;
+mod procfs;
+pub mod require;
 mod unavailable;
+mod vmemmap;
 
 pub use unavailable::Unavailable;

@@ -163,6 +163,8 @@ pub enum Why {
     Unmapped,
     /// Folios in the swap cache are split to single pages only.
     SwapCached,
+    /// It is a huge page of the pool, which is never split.
+    Hugetlb,
 }
 
 impl std::fmt::Display for Why {
@@ -177,6 +179,7 @@ impl std::fmt::Display for Why {
             Why::Written => f.write_str("written since MADV_FREE"),
             Why::Unmapped => f.write_str("not mapped"),
             Why::SwapCached => f.write_str("in the swap cache, split to order 0 only"),
+            Why::Hugetlb => f.write_str("hugetlb pages are never split"),
             Why::OnlyToPages => f.write_str("this kernel splits anonymous folios to order 0 only"),
         }
     }

@@ -272,7 +272,7 @@ fn protect(state: &mut State) {
 }
 
 fn unmap(state: &mut State) {
-    munmap::unmap(&state.m, &state.mm, (START, u64::from(PAGES)));
+    munmap::unmap(&state.m, &state.mm, (START, u64::from(PAGES))).expect("nothing huge is cut");
 }
 
 fn split_folios(state: &mut State) {

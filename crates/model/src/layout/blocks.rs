@@ -1,7 +1,8 @@
 //! The layouts as data: blocks of members, each with the releases that have it and where it was read.
 //!
 //! Releases named in a source were read or dumped; the rest of a block's range follows from the blocks
-//! around it. Where the first release of a range was not seen, the note says `(start unverified)`.
+//! around it, and where its first release is not among them, from the commit that brought the member, which
+//! stands beside the block.
 
 mod every_page;
 mod tails;
@@ -73,7 +74,8 @@ pub(super) const fn block(
 
 pub(super) const V2_6_39: &str =
     "struct page (include/linux/mm_types.h, v2.6.39; the size from a build of it)";
-pub(super) const V3_1: &str = "struct page (include/linux/mm_types.h, v3.1, v3.13, v4.0, v4.4 to v4.9)";
+pub(super) const V3_1: &str =
+    "struct page (include/linux/mm_types.h, v3.1, v3.13, v3.19, v4.0, v4.4 to v4.9)";
 pub(super) const V4_18: &str = "struct page (include/linux/mm_types.h, v5.10 to v7.3, and BTF)";
 pub(super) const V6_1: &str = "struct folio (include/linux/mm_types.h, v6.1 to v7.3, and BTF)";
 pub(super) const V6_15: &str =

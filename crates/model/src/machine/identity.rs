@@ -39,6 +39,7 @@ impl Machine {
             self.hash_folio(folio, &mut numbers, sink);
         }
         self.ksm.hash_into(sink, |root| numbers.root(root));
+        self.hugetlb.hash_into(sink, |root| numbers.root(root));
         for root in &numbers.roots {
             self.roots.with(*root, |members| Hash::hash(members, &mut sink));
         }

@@ -8,6 +8,7 @@ mod deferred;
 pub mod frames;
 mod free_blocks;
 pub mod holders;
+pub mod hugetlb;
 mod identity;
 mod ksm;
 pub mod lock;
@@ -36,6 +37,7 @@ use config::Config;
 use deferred::DeferredQueue;
 use frames::{FolioFlag, Frames, Mapping};
 use holders::Holders;
+use hugetlb::Hugetlb;
 use ksm::Ksm;
 use lock::{Guard, Lock, Locks};
 use page_table::{Alike, Budget, Entry, PageTable};
@@ -99,6 +101,8 @@ pub struct Machine {
     pub ksm: Ksm,
     /// Its swap device and swap cache.
     pub swap: Swap,
+    /// Its huge pages.
+    pub hugetlb: Hugetlb,
     counters: Box<dyn CounterMemory>,
     mms: RefCell<Vec<Option<Rc<Mm>>>>,
     roots: Roots,
@@ -147,6 +151,7 @@ impl Machine {
             holders: Holders::default(),
             ksm: Ksm::default(),
             swap: Swap::default(),
+            hugetlb: Hugetlb::default(),
             counters,
             // Ids start at 1.
             mms: RefCell::new(vec![None]),
@@ -312,13 +317,14 @@ impl Machine {
 
     /// Takes a reference on a page for somebody who works on it.
     pub fn get_page(&self, page: Pfn) {
-        self.scheme.get_page(&*self.counters, self.folio(page), page);
+        let folio = self.folio(page);
+        self.scheme.get_page(&*self.counters, folio, self.counted_page(folio, page));
     }
 
     /// Drops such a reference.
     pub fn put_page(&self, page: Pfn) {
         let folio = self.folio(page);
-        if self.scheme.put_page(&*self.counters, folio, page) == 0 {
+        if self.scheme.put_page(&*self.counters, folio, self.counted_page(folio, page)) == 0 {
             self.free(folio);
         }
     }
@@ -349,6 +355,9 @@ impl Machine {
         if self.policy.anon_exclusive {
             self.counters.set_each(Field::AnonExclusive, folio.range(), 0);
         }
+        if folio.kind == Kind::Hugetlb {
+            return self.free_hugetlb(folio);
+        }
         self.frames.free(folio);
     }
 
@@ -361,7 +370,9 @@ impl Machine {
                 self.bad_frees.borrow_mut().push(BadFree { folio, field, page, value });
             }
         };
-        if self.counters.scan(Field::Mapcount, folio.range()).empty < folio.pages() {
+        let typed = self.hugetlb_type().filter(|_| folio.kind == Kind::Hugetlb);
+        let has_type = typed == Some(self.counters.read(Field::Mapcount, folio.head));
+        if self.counters.scan(Field::Mapcount, folio.range()).empty + u32::from(has_type) < folio.pages() {
             for page in folio.range().iter() {
                 bad(Field::Mapcount, page);
             }
@@ -387,7 +398,10 @@ impl Machine {
             Pin::Absent | Pin::Reference => (false, false),
             Pin::Counted { from_order } => (true, folio.is_large() && folio.order.0 >= from_order),
         };
-        Known { has_pincount, pins_exist, swapcache: self.swap.holds(folio), ..Known::default() }
+        let pagecache = folio.kind == Kind::Hugetlb && self.hugetlb.is_cached(folio);
+        let pagecache_owns_one = pagecache && !self.policy.hugetlb_cached_by_page;
+        let swapcache = self.swap.holds(folio);
+        Known { has_pincount, pins_exist, swapcache, pagecache, pagecache_owns_one, ..Known::default() }
     }
 
     /// Asks the scheme a question about a page or its folio.
@@ -418,7 +432,8 @@ impl Machine {
             Some(expected) => expected,
             None => {
                 let cached = if self.swap.holds(folio) { i64::from(folio.pages()) } else { 0 };
-                crate::ops::rmap_walk::count_entries(self, folio) + cached
+                let in_files = self.known(folio).pagecache_references(folio);
+                crate::ops::rmap_walk::count_entries(self, folio) + cached + in_files
             }
         }
     }
@@ -530,8 +545,8 @@ impl Machine {
         folio.is_large() && self.counters.read(field, folio.head) != 0
     }
 
-    /// Whether the kernel keeps this field for this folio. The zero folio's queue words are never set up, and
-    /// marks of exclusive pages are for anonymous memory.
+    /// Whether the kernel keeps this field for this folio. The zero folio's queue words are never set up, those of
+    /// hugetlb folios hold other things, and marks of exclusive pages are for anonymous memory.
     pub fn has_field(&self, folio: Folio, field: Field) -> bool {
         let large = match field.row().scope {
             Scope::Page => true,
@@ -542,12 +557,16 @@ impl Machine {
         let kept = match field {
             Field::Pincount => self.known(folio).has_pincount,
             Field::Deferred => {
-                self.policy.deferred_queue != DeferredPolicy::Absent && folio.kind != Kind::Zero
+                let queued = !matches!(folio.kind, Kind::Zero | Kind::Hugetlb);
+                self.policy.deferred_queue != DeferredPolicy::Absent && queued
             }
             Field::PartiallyMapped => {
                 self.policy.deferred_queue == DeferredPolicy::Flagged && folio.kind != Kind::Zero
             }
-            Field::AnonExclusive => self.policy.anon_exclusive && folio.kind.is_anon(),
+            Field::AnonExclusive => {
+                let anon = folio.kind.is_anon() || self.hugetlb.is_anon(folio);
+                self.policy.anon_exclusive && anon
+            }
             _ => true,
         };
         large && known_to_scheme && kept
@@ -579,6 +598,7 @@ impl Clone for Machine {
             holders: self.holders.clone(),
             ksm: self.ksm.clone(),
             swap: self.swap.clone(),
+            hugetlb: self.hugetlb.clone(),
             counters: self.counters.boxed_clone(),
             mms: RefCell::new(mms),
             roots: self.roots.clone(),

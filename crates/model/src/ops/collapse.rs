@@ -112,7 +112,7 @@ pub fn madvise(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
 }
 
 fn madvise_area(m: &Machine, mm: &Mm, area: &Vma, (start, end): (u64, u64)) -> Outcome {
-    let suits = area.anon.is_some() && area.advice != ThpAdvice::NoHuge;
+    let suits = area.anon.is_some() && area.advice != ThpAdvice::NoHuge && area.hugetlb.is_none();
     if !suits || whole_pmds(mm, area.start, area.end).next().is_none() {
         return Err(Errno::Einval);
     }

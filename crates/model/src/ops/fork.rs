@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{exit, fault, split_pmd};
+use super::{exit, fault, hugetlb, split_pmd};
 use crate::event::Errno;
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
@@ -25,13 +25,15 @@ pub fn fork(m: &Machine, parent: &Mm) -> Result<Rc<Mm>, Errno> {
     for area in &areas {
         // An area without an anon_vma has nothing that faults would not bring again: it is not looked at.
         let anon = area.anon.map(|_| AnonVma { id: m.add_anon_vma(), inherited: true });
-        let own = Vma { locked: false, anon, ..*area };
+        let own = Vma { locked: false, anon, hugetlb: area.hugetlb.map(hugetlb::copied), ..*area };
         child.vmas.borrow_mut().insert(own);
         m.join_root(own.root, child.id);
-        if anon.is_none() {
-            continue;
-        }
-        if let Err(errno) = copy_area(m, parent, &child, area, &own) {
+        let copied = match (area.hugetlb, anon) {
+            (Some(_), _) => hugetlb::copy_area(m, parent, &child, area, &own),
+            (None, Some(_)) => copy_area(m, parent, &child, area, &own),
+            (None, None) => Ok(()),
+        };
+        if let Err(errno) = copied {
             exit::exit(m, &child);
             return Err(errno);
         }

@@ -30,7 +30,8 @@ enum Advice {
 /// MADV_PAGEOUT of `start .. start + pages`. Folios that others map too are left alone.
 ///
 /// # Errors
-/// EINVAL before 5.4 and at an area that is locked; ENOMEM if some of the range is not mapped, the rest is done.
+/// EINVAL before 5.4 and at an area that is locked or of huge pages; ENOMEM if some of the range is not mapped,
+/// the rest is done.
 pub fn madvise(m: &Machine, mm: &Mm, range: (u64, u64)) -> Outcome {
     advise(m, mm, range, Advice::Pageout)
 }
@@ -51,7 +52,7 @@ fn advise(m: &Machine, mm: &Mm, (start, pages): (u64, u64), advice: Advice) -> O
     let covered = mm.vmas.borrow().covers(start, end);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     for area in &areas {
-        if area.locked {
+        if area.locked || area.hugetlb.is_some() {
             return Err(Errno::Einval);
         }
         m.lru_drain();

@@ -43,6 +43,12 @@ pub fn debugfs(m: &Machine, mm: &crate::machine::Mm, range: (u64, u64), request:
             let large = |folio: &Folio| folio.is_large() && folio.kind != Kind::Zero;
             let folios: Vec<Folio> = m.frames.folios().filter(large).collect();
             for folio in folios {
+                if folio.kind == Kind::Hugetlb {
+                    if m.refcount(folio) > 0 {
+                        m.refuse(Refusal { folio, why: Why::Hugetlb });
+                    }
+                    continue;
+                }
                 split_held(m, folio, Request { list: request.list, ..Request::PAGES });
             }
         }
@@ -53,6 +59,11 @@ pub fn debugfs(m: &Machine, mm: &crate::machine::Mm, range: (u64, u64), request:
                 let entry = mm.table.read(found);
                 if entry.is_present() && !entry.is_zero() {
                     let folio = m.folio(entry.page());
+                    if folio.kind == Kind::Hugetlb {
+                        m.refuse(Refusal { folio, why: Why::Hugetlb });
+                        at = mm.table.pmd_end(found);
+                        continue;
+                    }
                     if folio.is_large() && request.order < folio.order {
                         split_held(m, folio, request);
                     }
