@@ -127,7 +127,7 @@ impl Conform {
         let mut left_out = Vec::new();
         scenario.items.retain(|item| {
             let Item::Step(step) = item else { return true };
-            match subject.lacks(&step.action) {
+            match self.driven.lacks(&step.action) {
                 None => true,
                 Some(why) => {
                     left_out.push((operation(step), why));

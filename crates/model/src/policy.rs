@@ -800,6 +800,11 @@ policies! {
         (at(5, 10), PinRefuses::Disks, "io_pin_pages(), io_uring/io_uring.c (v5.10.223, v6.1; start unverified)"),
         (at(6, 5), PinRefuses::SharedDisks, "check_vma_flags(), writable_file_mapping_allowed(), mm/gup.c (v6.5; start unverified)"),
     ],
+    /// mlock and MADV_POPULATE empty the CPU's LRU batches behind each area that they made present.
+    populate_drains: bool = [
+        (FIRST, false, "populate_vma_page_range(), mm/gup.c (v5.10)"),
+        (at(5, 18), true, "populate_vma_page_range(), faultin_page_range(), mm/gup.c (v6.18; start unverified)"),
+    ],
     /// MADV_POPULATE says EFAULT behind the end of a file; before, ENOMEM.
     populate_says_efault: bool = [
         (FIRST, false, "madvise_populate(), mm/madvise.c (v6.8)"),

@@ -28,6 +28,16 @@ impl Files {
         Files { open: BTreeMap::new(), scratch, mount_point: None }
     }
 
+    /// Why there can be no file of this kind, if so.
+    pub(super) fn lacks(&self, kind: FileKind) -> Option<&'static str> {
+        let (magic, why) = match kind {
+            FileKind::Tmpfs | FileKind::Memfd => return None,
+            FileKind::Ext4 => (EXT4, "the scratch folder is not on ext4: name another one with --scratch"),
+            FileKind::Xfs => (XFS, "the scratch folder is not on xfs: name another one with --scratch"),
+        };
+        (file_system(&self.scratch) != Some(magic)).then_some(why)
+    }
+
     /// Forgets all files.
     pub(super) fn clear(&mut self) {
         self.open.clear();
@@ -149,6 +159,20 @@ pub(super) fn mount(kind: Option<&str>, point: &Path, flags: libc::c_ulong, opti
     let done =
         unsafe { libc::mount(kind.as_ptr(), point.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast()) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What statfs(2) says of a file system: EXT4_SUPER_MAGIC and XFS_SUPER_MAGIC (linux/magic.h).
+const EXT4: i64 = 0xef53;
+const XFS: i64 = 0x5846_5342;
+
+/// The kind of file system that a folder is on.
+fn file_system(folder: &Path) -> Option<i64> {
+    let folder = CString::new(folder.as_os_str().as_bytes()).ok()?;
+    // SAFETY: the path ends with a 0, and a zeroed `statfs` is valid and good for writing.
+    unsafe {
+        let mut about: libc::statfs = std::mem::zeroed();
+        (libc::statfs(folder.as_ptr(), &raw mut about) == 0).then_some(about.f_type)
+    }
 }
 
 /// A file in a folder on a disk, without a name, that goes with its last user.

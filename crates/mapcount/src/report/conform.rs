@@ -149,16 +149,15 @@ impl Format {
         match self {
             Format::Table => {
                 let mut text = format!("{what}\n");
-                for line in statistics {
-                    text.push_str(&line);
-                    text.push('\n');
+                if let Some(line) = statistics {
+                    let _ = writeln!(text, "{line}");
                 }
                 text.push('\n');
                 text
             }
             Format::Ktap => {
                 let mut text = format!("KTAP version 1\n# {what}\n");
-                for line in statistics {
+                if let Some(line) = statistics {
                     let _ = writeln!(text, "# {line}");
                 }
                 let _ = writeln!(text, "1..{scenarios}");

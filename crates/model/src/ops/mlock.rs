@@ -24,7 +24,11 @@ pub fn lock(m: &Machine, mm: &Mm, range: (u64, u64)) -> Outcome {
         // A shared mapping has no copies to make.
         let copies = area.protection.write && !area.is_shared();
         let access = if copies { Access::PopulateWrite } else { Access::Read };
-        touch(m, mm, (at, stop - at), access).map_err(|errno| match errno {
+        let touched = touch(m, mm, (at, stop - at), access);
+        if m.policy.populate_drains {
+            m.lru_drain();
+        }
+        touched.map_err(|errno| match errno {
             Errno::Enomem => Errno::Eagain,
             _ => Errno::Enomem,
         })?;
