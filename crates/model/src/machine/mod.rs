@@ -30,6 +30,7 @@ use crate::policy::{DeferredQueue as DeferredPolicy, Pin, Policy};
 use crate::profile::Profile;
 use crate::query::{Answer, Query, Tally};
 use crate::rmap::Rmap;
+use crate::rmap::calls::Calls;
 use crate::scheme::{self, Known, Mapper, Scheme};
 use crate::stats::{Stat, Stats};
 use crate::units::{Folio, Kind, MmId, Order, PageRange, Pfn};
@@ -101,6 +102,8 @@ pub struct Machine {
     pub ksm: Ksm,
     /// Its swap device and swap cache.
     pub swap: Swap,
+    /// The calls of its rmap functions, where somebody asked for a record.
+    pub calls: Calls,
     /// Its huge pages.
     pub hugetlb: Hugetlb,
     counters: Box<dyn CounterMemory>,
@@ -151,6 +154,7 @@ impl Machine {
             holders: Holders::default(),
             ksm: Ksm::default(),
             swap: Swap::default(),
+            calls: Calls::default(),
             hugetlb: Hugetlb::default(),
             counters,
             // Ids start at 1.
@@ -187,7 +191,13 @@ impl Machine {
     /// The rmap functions on its counters and statistics.
     #[inline]
     pub fn rmap(&self) -> Rmap<'_> {
-        Rmap { scheme: self.scheme, policy: &self.policy, counters: &*self.counters, stats: &self.stats }
+        Rmap {
+            scheme: self.scheme,
+            policy: &self.policy,
+            counters: &*self.counters,
+            stats: &self.stats,
+            calls: Some(&self.calls),
+        }
     }
 
     /// Takes a lock.
@@ -598,6 +608,7 @@ impl Clone for Machine {
             holders: self.holders.clone(),
             ksm: self.ksm.clone(),
             swap: self.swap.clone(),
+            calls: self.calls.clone(),
             hugetlb: self.hugetlb.clone(),
             counters: self.counters.boxed_clone(),
             mms: RefCell::new(mms),
