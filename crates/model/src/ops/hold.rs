@@ -6,7 +6,7 @@ use crate::event::Errno;
 use crate::field::Field;
 use crate::machine::holders::{Hold, HoldKind};
 use crate::machine::{Machine, Mm};
-use crate::policy::{Pin, PinMerge};
+use crate::policy::{Pin, PinMerge, PinRefuses};
 use crate::scheme::PIN_BIAS;
 use crate::stats::Stat;
 use crate::units::{Folio, PageRange, Pfn};
@@ -32,12 +32,20 @@ pub fn get(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
 ///
 /// # Errors
 /// ENOSYS before 5.1, which has nobody who pins so; EFAULT where a page may not be written: then nothing
-/// is pinned.
+/// is pinned; EOPNOTSUPP (from 6.5 on EFAULT) for files that cannot be pinned so.
 pub fn pin(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     if m.policy.pin == Pin::Absent {
         return Err(Errno::Enosys);
     }
+    let files = refused_files(m, mm, (start, pages));
+    if files && m.policy.pin_refuses == PinRefuses::SharedDisks {
+        return Err(Errno::Efault);
+    }
     touch(m, mm, (start, pages), Access::PopulateWrite)?;
+    if files {
+        mm.has_pinned.set(true);
+        return Err(Errno::Eopnotsupp);
+    }
     let mut frames = frames(mm, start, pages);
     mm.has_pinned.set(true);
     let parts: Vec<(Folio, PageRange)> = frames.iter().flat_map(|range| by_folio(m, *range)).collect();
@@ -70,6 +78,19 @@ fn keeps_one_pin_a_folio(m: &Machine, parts: &[(Folio, PageRange)]) -> bool {
             first.is_large() && all_but_last.iter().all(ends) && all_but_first.iter().all(begins)
         }
     }
+}
+
+/// Whether a range maps files that cannot be pinned for long and for writing.
+fn refused_files(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> bool {
+    let vmas = mm.vmas.borrow();
+    vmas.overlapping(start, start + pages).iter().filter_map(|vma| vma.file).any(|area| {
+        let shmem = m.file(area.root).kind.is_shmem();
+        match m.policy.pin_refuses {
+            PinRefuses::Files => true,
+            PinRefuses::Disks => !shmem,
+            PinRefuses::SharedDisks => area.shared && !shmem,
+        }
+    })
 }
 
 /// Drops what [`get`] took of the same region; `false` if there is no such hold.

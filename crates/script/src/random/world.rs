@@ -13,8 +13,24 @@ pub(super) enum Page {
     ReadOnly,
     /// Mapped, not to be touched.
     NoAccess,
+    /// Mapped, a page of a file.
+    File {
+        /// Which file.
+        file: u8,
+        /// Which page of it.
+        index: u32,
+        /// Whether it may be written.
+        write: bool,
+    },
     /// It depends on where areas begin and end.
     Unknown,
+}
+
+/// A file, as long as it was made or truncated last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct File {
+    pub(super) pages: u64,
+    pub(super) is_shmem: bool,
 }
 
 /// A hold that was not dropped yet: its mapping, its pages.
@@ -52,11 +68,6 @@ impl Process {
         &mut self.mappings.get_mut(mapping).expect("chosen from these")[start as usize..end as usize]
     }
 
-    /// Whether all these pages are known to be of this kind, or of that.
-    pub(super) fn all(&self, mapping: &str, (start, end): (u64, u64), kinds: &[Page]) -> bool {
-        self.mappings[mapping][start as usize..end as usize].iter().all(|page| kinds.contains(page))
-    }
-
     /// Whether nothing at all is mapped under this name.
     pub(super) fn is_free(&self, mapping: &str) -> bool {
         self.mappings.get(mapping).is_none_or(|pages| pages.iter().all(|page| *page == Page::Hole))
@@ -71,6 +82,15 @@ impl Process {
             known.resize(pages as usize, Page::Hole);
         }
         known[..pages as usize].fill(kind);
+    }
+
+    /// A new mapping of a file, from one of its pages on.
+    pub(super) fn map_file(&mut self, mapping: &str, pages: u64, (file, from): (u8, u64), write: bool) {
+        self.map(mapping, pages, Page::Unknown);
+        for (page, index) in self.pages(mapping, (0, pages)).iter_mut().zip(from..) {
+            // Lossless: files and mappings have a few thousand pages.
+            *page = Page::File { file, index: index as u32, write };
+        }
     }
 
     /// A reserved range.
@@ -134,6 +154,7 @@ impl Process {
             match *page {
                 Page::Hole => break,
                 Page::Unknown => sure = false,
+                Page::File { .. } => *page = Page::Unknown,
                 old if sure || old == kind => *page = kind,
                 _ => *page = Page::Unknown,
             }

@@ -8,7 +8,7 @@ use std::sync::Once;
 
 use mapcount_model::invariant::Law;
 use mapcount_model::machine::{Machine, Mode};
-use mapcount_model::ops::{exit, split, swap_in};
+use mapcount_model::ops::{exit, split, swap_in, truncate};
 use mapcount_model::profile::Profile;
 use mapcount_model::units::{Folio, Kind};
 use mapcount_script::ast::{Action, KernelVerb, Scenario};
@@ -166,6 +166,9 @@ fn leaves_nothing(runner: &Runner<'_>) -> Result<(), String> {
     }
     split::put_back(&machine);
     machine.lru_drain();
+    for file in machine.files.all() {
+        truncate::truncate(&machine, file.root, 0);
+    }
     // What nobody maps any more may stay in the swap cache.
     if machine.swap.is_on() {
         swap_in::swapoff(&machine).map_err(|errno| format!("swapoff: {}", errno.name()))?;

@@ -159,6 +159,10 @@ fn every_verb_comes() {
         "lru",
         "swap",
         "hugetlb",
+        "file",
+        "truncate",
+        "punch",
+        "shmem_mthp",
     ] {
         assert!(verbs.get(verb).is_some_and(|count| *count >= 20), "{verb}: {verbs:?}");
     }
