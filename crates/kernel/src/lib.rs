@@ -5,7 +5,15 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
+mod bpf;
+pub mod btf;
+mod fields;
+pub mod live;
+mod memory;
+mod objects;
 pub mod observer;
+pub mod require;
 mod unavailable;
+mod vmemmap;
 
 pub use unavailable::Unavailable;

@@ -43,6 +43,40 @@ pub struct Observation {
     pub settled: bool,
 }
 
+/// Which observer to use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Choice {
+    /// The one that sees most of those that are there: `bpf`, else `kcore`, else `proc`.
+    #[default]
+    Auto,
+    /// A BPF program that copies `struct page`s.
+    Bpf,
+    /// `/proc/kcore`.
+    Kcore,
+    /// `/proc/PID/pagemap`, `/proc/kpagecount` and `/proc/kpageflags`: fewer fields.
+    Proc,
+}
+
+impl Choice {
+    /// The choices by their names on the command line.
+    pub const ALL: [(&'static str, Choice); 4] =
+        [("auto", Choice::Auto), ("bpf", Choice::Bpf), ("kcore", Choice::Kcore), ("proc", Choice::Proc)];
+
+    /// The choice of this name.
+    pub fn by_name(name: &str) -> Option<Choice> {
+        Choice::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, choice)| choice)
+    }
+}
+
+/// An observer of the running kernel.
+///
+/// # Errors
+/// What the chosen observer lacks; for [`Choice::Auto`] what the best of them lacks.
+pub fn open(choice: Choice) -> Result<Box<dyn Observer>, Unavailable> {
+    let _ = choice;
+    Err(Unavailable::new("no observer is built yet", "wait for it"))
+}
+
 /// A way to look at a kernel.
 pub trait Observer {
     /// `bpf`, `kcore` or `proc`.

@@ -109,6 +109,25 @@ impl Layout {
     }
 }
 
+/// Every place that some release had for `field`, the newest first: what to look for in a kernel's own
+/// description of its types. Offsets and bits are those of that release.
+pub fn ever(field: Field) -> Vec<Member> {
+    let mut found: Vec<(Option<Release>, Member)> = Vec::new();
+    for block in blocks::all() {
+        for member in block.members.iter().filter(|member| member.field == Some(field)) {
+            found.extend(block.pages.iter().map(|&page| (block.range.from, Member { page, ..*member })));
+        }
+    }
+    found.sort_by_key(|(from, _)| std::cmp::Reverse(*from));
+    let mut members: Vec<Member> = Vec::new();
+    for (_, member) in found {
+        if !members.iter().any(|known| (known.page, known.name) == (member.page, member.name)) {
+            members.push(member);
+        }
+    }
+    members
+}
+
 /// The layout of `release`. Releases before 2.6.38 get that of 2.6.38, unknown newer ones the newest known.
 pub fn layout(release: Release) -> Layout {
     let mut members = Vec::new();

@@ -1,4 +1,4 @@
-use super::{Layout, layout};
+use super::{Layout, ever, layout};
 use crate::field::{Field, TABLE};
 use crate::release::Release;
 
@@ -180,4 +180,17 @@ fn a_tails_own_reference_count_starts_at_zero() {
     let layout = of("7.3");
     let initial: Vec<_> = layout.of(Field::Refcount).map(|member| member.initial()).collect();
     assert_eq!(initial, [Some(1), Some(0), Some(0), Some(0)]);
+}
+
+#[test]
+fn places_of_any_release_are_the_newest_first_and_no_release_has_another() {
+    let names: Vec<_> = ever(Field::Pincount).iter().map(|member| (member.page, member.name)).collect();
+    assert_eq!(names, [(1, "_pincount"), (1, "compound_pincount"), (2, "hpage_pinned_refcount")]);
+    for layout in all() {
+        for member in layout.members.iter().filter(|member| member.field.is_some()) {
+            let ever = ever(member.field.expect("filtered"));
+            let known = ever.iter().any(|known| (known.page, known.name) == (member.page, member.name));
+            assert!(known, "{}: {member:?}", layout.release);
+        }
+    }
 }
