@@ -8,6 +8,7 @@
 mod bpf;
 pub mod btf;
 mod fields;
+pub mod inspect;
 pub mod live;
 mod memory;
 mod objects;
