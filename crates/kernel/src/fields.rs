@@ -83,8 +83,6 @@ pub(crate) struct Fields {
     pub(crate) swapbacked: Slot,
     /// PG_swapcache.
     pub(crate) swapcache: Option<Slot>,
-    /// Where the list head of the deferred split queue lies, in bytes from the head's `struct page`.
-    pub(crate) deferred_bytes: Option<u64>,
 }
 
 impl Fields {
@@ -134,7 +132,6 @@ impl Fields {
             index: in_page(&["index", "__folio_index"])?,
             swapbacked: flag("PG_swapbacked")?,
             swapcache: flag("PG_swapcache"),
-            deferred_bytes: slots[Field::Deferred as usize].map(|slot| slot.word as u64 * 8),
         })
     }
 

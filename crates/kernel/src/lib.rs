@@ -13,6 +13,7 @@ pub mod live;
 mod memory;
 mod objects;
 pub mod observer;
+mod procfs;
 pub mod require;
 mod unavailable;
 mod vmemmap;

@@ -1,10 +1,18 @@
 //! Looking at a running kernel: what its processes map, and the counters of those folios.
 
+mod frames;
+mod proc;
+mod scene;
+mod structs;
+
 use std::collections::BTreeMap;
 
 use mapcount_script::trace::{FolioRow, Mappings, System};
 
 use crate::Unavailable;
+use proc::PageFiles;
+use scene::Scene;
+use structs::Structs;
 
 /// A process to look at.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,14 +81,28 @@ impl Choice {
 /// # Errors
 /// What the chosen observer lacks; for [`Choice::Auto`] what the best of them lacks.
 pub fn open(choice: Choice) -> Result<Box<dyn Observer>, Unavailable> {
-    let _ = choice;
-    Err(Unavailable::new("no observer is built yet", "wait for it"))
+    match choice {
+        Choice::Bpf => Ok(Box::new(Scene::new(Structs::bpf()?)?)),
+        Choice::Kcore => Err(Unavailable::new("an observer by /proc/kcore", "use --observer bpf or proc")),
+        Choice::Proc => Ok(Box::new(Scene::new(PageFiles::open()?)?)),
+        Choice::Auto => match open(Choice::Bpf) {
+            Err(_) => open(Choice::Kcore).or_else(|_| open(Choice::Proc)),
+            found => found,
+        },
+    }
 }
 
 /// A way to look at a kernel.
 pub trait Observer {
     /// `bpf`, `kcore` or `proc`.
     fn name(&self) -> &'static str;
+
+    /// Whether [`Observation::system`] is read; it is at first. Bringing the statistics up to date takes longer
+    /// than all else, and on a machine that others use they say little.
+    ///
+    /// # Errors
+    /// Where the kernel does not show them.
+    fn watch_system(&mut self, on: bool) -> Result<(), Unavailable>;
 
     /// What `processes` map now.
     ///

@@ -167,13 +167,6 @@ pub(crate) fn find(
     ))
 }
 
-/// The word that the kernel's symbol `name` stands for, by /proc/kallsyms.
-pub(crate) fn symbol(name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/kallsyms").ok()?;
-    let line = text.lines().find(|line| line.split_whitespace().nth(2) == Some(name))?;
-    u64::from_str_radix(line.split_whitespace().next()?, 16).ok().filter(|address| *address != 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Probe, find};
