@@ -293,7 +293,8 @@ fn count(
     if head.order == 0 {
         return count_small(marks, profile, chunk.from(marks, frame), head, kind, place);
     }
-    let seen = chunk.ask(marks, profile, (frame, head), |subject, _| count_large(&subject, head, marks, place));
+    let seen =
+        chunk.ask(marks, profile, (frame, head), |subject, _| count_large(&subject, head, marks, place));
     seen.unwrap_or(Seen::Contradicts)
 }
 
@@ -325,7 +326,8 @@ fn count_small(
     let rest = references - mapped - cached;
     if rest != 0 {
         let biased = i64::from(PIN_BIAS);
-        let pinned = matches!(profile.policy.pin, Pin::Counted { .. }) && rest >= biased && kind != Kind::Zero;
+        let pinned =
+            matches!(profile.policy.pin, Pin::Counted { .. }) && rest >= biased && kind != Kind::Zero;
         count.pinned += u64::from(pinned);
         count.unexplained += u64::from(!pinned || rest % biased != 0);
     }

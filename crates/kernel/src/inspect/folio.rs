@@ -102,7 +102,10 @@ pub(crate) fn first_of(frames: &mut Frames, frame: u64) -> Result<Option<u64>, U
     frames.visit(frame..frame + 1, &mut |marks, chunk| {
         address = Some(marks.head_address(chunk.words, chunk.address));
     })?;
-    Ok(address.map(|address| frames.frame_at(address)).filter(|first| *first <= frame).or(address.map(|_| frame)))
+    Ok(address
+        .map(|address| frames.frame_at(address))
+        .filter(|first| *first <= frame)
+        .or(address.map(|_| frame)))
 }
 
 fn view(marks: &Marks, profile: &Profile, chunk: &Chunk<'_>, frame: u64) -> Option<(View, bool)> {

@@ -102,10 +102,7 @@ impl Frames {
     ///
     /// # Errors
     /// If the kernel does not let it look any more.
-    pub(crate) fn each_chunk(
-        &mut self,
-        visit: &mut dyn FnMut(&Marks, Chunk<'_>),
-    ) -> Result<(), Unavailable> {
+    pub(crate) fn each_chunk(&mut self, visit: &mut dyn FnMut(&Marks, Chunk<'_>)) -> Result<(), Unavailable> {
         let step = self.chunk_frames();
         for span in spans(&self.zones, step) {
             let mut first = span.start;

@@ -79,11 +79,19 @@ impl Inspector {
     /// What is missing for that.
     pub fn open() -> Result<Inspector, Unavailable> {
         let btf = Btf::live()?;
-        let profile = live::profile()?;
         let marks = Marks::of(&btf)?;
+        let fields = Fields::of(&btf)?;
         let mut memory: Box<dyn Memory> = Box::new(Bpf::load()?);
         let objects = Objects::of(&btf);
-        let vmemmap = vmemmap::find(&mut *memory, &Fields::of(&btf)?, objects.as_ref(), &[])?;
+        let vmemmap = vmemmap::find(&mut *memory, &fields, objects.as_ref(), &[])?;
+        let release = live::release()?;
+        let profile = Profile::resolve(&release).map_err(|error| {
+            Unavailable::new(
+                format!("this kernel is not modelled: {error}"),
+                "use a kernel that `mapcount kernels` lists",
+            )
+        })?;
+        let profile = Profile { scheme: live::scheme(&fields, &mut *memory, vmemmap)?, ..profile };
         let mut frames = Frames::new(memory, marks, vmemmap)?;
         let end = frames.end();
         let spaces = Spaces::find(&mut *frames.memory, &btf, end)?;
@@ -273,9 +281,9 @@ impl Inspector {
             }
         }
         // One that shares its memory with the process is the process.
-        let others = pages.into_iter().map(|(owner, pages)| {
-            Other { process: walks.found.used[owner as usize].0.clone(), pages }
-        });
+        let others = pages
+            .into_iter()
+            .map(|(owner, pages)| Other { process: walks.found.used[owner as usize].0.clone(), pages });
         let mut others: Vec<Other> = others.collect();
         others.sort_by_key(|other| (std::cmp::Reverse(other.pages), other.process.pid));
         Ok(others)

@@ -210,8 +210,8 @@ fn later(
             let Some(found) = marks.head(words.words) else { return };
             used = found.used;
             let whole = words.frames(marks) >= found.pages() || found.used == Use::Hugetlb;
-            counted = whole
-                && count(marks, profile, &words, (head, &found), segments, orders, &mut usages[owner]);
+            counted =
+                whole && count(marks, profile, &words, (head, &found), segments, orders, &mut usages[owner]);
         })?;
         if counted {
             return Ok(());

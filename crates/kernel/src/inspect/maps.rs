@@ -23,7 +23,7 @@ pub struct Area {
 /// # Errors
 /// If it is gone or closed to us.
 pub fn areas(pid: u32) -> Result<Vec<Area>, Missed> {
-    let text = fs::read(format!("/proc/{pid}/maps")).map_err(|error| Missed::of(&error))?;
+    let text = fs::read(format!("/proc/{pid}/maps")).map_err(|error| Missed::of(pid, &error))?;
     Ok(String::from_utf8_lossy(&text).lines().filter_map(parse).collect())
 }
 

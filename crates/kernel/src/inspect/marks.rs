@@ -1,8 +1,8 @@
 //! What the words of a `struct page` say besides counters: what the frame is used for, how large its folio is, which
 //! flags are set. Numbers of flags and types come from the kernel's own BTF.
 
-use mapcount_model::snapshot::{Place, Places};
 use mapcount_model::field::TABLE;
+use mapcount_model::snapshot::{Place, Places};
 use mapcount_model::units::Kind;
 use mapcount_model::verdict::State;
 
@@ -67,9 +67,7 @@ enum Coding {
     /// The highest byte is the type (`enum pagetype`, include/linux/page-flags.h, v6.12 on).
     Byte,
     /// With these bits set, a bit that is clear is the type (v4.18 to v6.11).
-    ClearBit {
-        base: u32,
-    },
+    ClearBit { base: u32 },
 }
 
 /// Page types that matter here.
@@ -404,7 +402,9 @@ impl Marks {
         let mapping = page[self.fields.mapping.word];
         State {
             swapcache: is(self.flags.swapbacked) && is(self.flags.swapcache),
-            pagecache: matches!(used, Use::Shmem | Use::File | Use::Hugetlb) && mapping != 0 && mapping & 3 == 0,
+            pagecache: matches!(used, Use::Shmem | Use::File | Use::Hugetlb)
+                && mapping != 0
+                && mapping & 3 == 0,
             private: used == Use::File && is(self.flags.private),
             lru: is(self.flags.lru),
             writeback: is(self.flags.writeback),

@@ -17,7 +17,7 @@ pub struct Process {
     pub comm: String,
 }
 
-/// All processes that can be seen, by their ids. Threads are no processes.
+/// All processes that can be seen, by their ids. Threads are no processes, nor are the kernel's own threads.
 ///
 /// # Errors
 /// If /proc cannot be read.
@@ -37,11 +37,21 @@ pub fn process(pid: u32) -> Option<Process> {
     parse_stat(pid, &String::from_utf8_lossy(&stat))
 }
 
-/// `PID (COMM) STATE PPID …`: the name may hold anything, parentheses too.
+/// `PF_KTHREAD` (include/linux/sched.h), the same number since 2.6.27.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// `PID (COMM) STATE PPID PGRP SESSION TTY TPGID FLAGS …`: the name may hold anything, parentheses too. `None` for a
+/// thread of the kernel's.
 fn parse_stat(pid: u32, stat: &str) -> Option<Process> {
     let (open, close) = (stat.find('(')?, stat.rfind(')')?);
-    let parent = stat.get(close + 1..)?.split_whitespace().nth(1)?.parse().ok()?;
-    Some(Process { pid, parent, comm: stat.get(open + 1..close)?.to_owned() })
+    let mut words = stat.get(close + 1..)?.split_whitespace();
+    let parent = words.nth(1)?.parse().ok()?;
+    let flags: u64 = words.nth(4)?.parse().ok()?;
+    (flags & KERNEL_THREAD == 0).then_some(Process {
+        pid,
+        parent,
+        comm: stat.get(open + 1..close)?.to_owned(),
+    })
 }
 
 /// `roots` and all their descendants among `all`.
@@ -132,9 +142,10 @@ mod tests {
 
     #[test]
     fn names_may_hold_parentheses() {
-        let found = parse_stat(7, "7 (a) b (c) S 3 7 7 0").expect("well-formed");
+        let found = parse_stat(7, "7 (a) b (c) S 3 7 7 0 -1 4194304 5").expect("well-formed");
         assert_eq!((found.comm.as_str(), found.parent), ("a) b (c", 3));
         assert_eq!(parse_stat(7, "7 (a"), None);
+        assert_eq!(parse_stat(2, "2 (kthreadd) S 0 0 0 0 -1 2129984 0"), None, "the kernel's");
     }
 
     #[test]
@@ -145,8 +156,11 @@ mod tests {
 
     #[test]
     fn kin_are_all_descendants() {
-        let all = [(1, 0), (2, 1), (3, 2), (4, 1), (5, 9)]
-            .map(|(pid, parent)| Process { pid, parent, comm: String::new() });
+        let all = [(1, 0), (2, 1), (3, 2), (4, 1), (5, 9)].map(|(pid, parent)| Process {
+            pid,
+            parent,
+            comm: String::new(),
+        });
         let found = with_children(&all, &BTreeSet::from([2]));
         assert_eq!(found, BTreeSet::from([2, 3]));
         assert_eq!(with_children(&all, &BTreeSet::from([1])).len(), 4);

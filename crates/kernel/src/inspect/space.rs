@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use super::extent::Extent;
 use super::tables::{Paging, Walk, Walked};
@@ -37,9 +38,12 @@ pub enum Missed {
 }
 
 impl Missed {
-    pub(crate) fn of(error: &io::Error) -> Missed {
+    /// Why a file of a process in /proc could not be opened or read.
+    pub(crate) fn of(pid: u32, error: &io::Error) -> Missed {
         match error.raw_os_error() {
             Some(libc::EACCES | libc::EPERM) => Missed::Denied,
+            // A zombie is there still, without memory.
+            _ if Path::new(&format!("/proc/{pid}/stat")).exists() => Missed::NoMemory,
             _ => Missed::Vanished,
         }
     }
@@ -119,9 +123,12 @@ impl Spaces {
             .map_err(|missed| missing(&format!("the root of this process's page tables: {missed:?}")))?;
         let mark = Mark::new();
         let frame = mark.frame(&own.pagemap).ok_or_else(|| missing("/proc/self/pagemap tells no frames"))?;
-        let by_root = (0..=frames.div_ceil(STEP / PAGE)).map(|n| (own.root & !(STEP - 1)).wrapping_sub(n * STEP));
+        let by_root =
+            (0..=frames.div_ceil(STEP / PAGE)).map(|n| (own.root & !(STEP - 1)).wrapping_sub(n * STEP));
         for direct_map in USUAL.into_iter().chain(by_root) {
-            if holds(memory, direct_map, frame, mark.page())? && spaces.try_levels(memory, &own, &mark, direct_map)? {
+            if holds(memory, direct_map, frame, mark.page())?
+                && spaces.try_levels(memory, &own, &mark, direct_map)?
+            {
                 return Ok(spaces);
             }
         }
@@ -162,13 +169,13 @@ impl Spaces {
     ) -> Result<Result<Space, Missed>, Unavailable> {
         let pagemap = match File::open(format!("/proc/{pid}/pagemap")) {
             Ok(file) => file,
-            Err(error) => return Ok(Err(Missed::of(&error))),
+            Err(error) => return Ok(Err(Missed::of(pid, &error))),
         };
         let Some(mm) = self.objects.private(memory, pagemap.as_fd())? else {
             return Ok(Err(Missed::NoMemory));
         };
         let root = word(memory, mm.wrapping_add(self.pgd))?.filter(|root| *root != 0);
-        Ok(root.map(|root| Space { pagemap: pagemap, mm, root }).ok_or(Missed::NoMemory))
+        Ok(root.map(|root| Space { pagemap, mm, root }).ok_or(Missed::NoMemory))
     }
 
     /// Adds what an address space maps to `extents`, by rising address.

@@ -167,6 +167,7 @@ fn group(marks: &Marks, profile: &Profile, chunk: &Chunk<'_>, at: u64, head: &He
 /// Quickly passes over single pages that are explained, which are most of memory.
 fn small(marks: &Marks, page: &[u64], head: &Head) -> Option<()> {
     head.used.kind()?;
-    let cached = i32::from(head.state.swapcache) + i32::from(head.state.pagecache) + i32::from(head.state.private);
+    let cached =
+        i32::from(head.state.swapcache) + i32::from(head.state.pagecache) + i32::from(head.state.private);
     (marks.refcount(page) != marks.mapcount(page) + 1 + cached).then_some(())
 }

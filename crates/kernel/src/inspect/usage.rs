@@ -130,7 +130,9 @@ impl Usage {
 
     /// Large folios of a class and order.
     pub fn cover(&self, class: Class, order: u8) -> Cover {
-        self.covers.get(class as usize).map_or(Cover::default(), |orders| orders[usize::from(order).min(ORDERS - 1)])
+        self.covers
+            .get(class as usize)
+            .map_or(Cover::default(), |orders| orders[usize::from(order).min(ORDERS - 1)])
     }
 
     /// The classes and orders of large folios that are there.

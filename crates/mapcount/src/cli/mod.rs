@@ -4,6 +4,7 @@ mod diff;
 mod exit;
 mod explain;
 mod input;
+mod inspect;
 mod kernels;
 mod layout;
 mod output;
@@ -32,6 +33,7 @@ enum Command {
     Kernels(kernels::Args),
     Schemes(schemes::Args),
     Diff(diff::Args),
+    Inspect(inspect::Args),
 }
 
 /// Runs the program.
@@ -45,6 +47,7 @@ pub fn main() -> ExitCode {
         Command::Kernels(args) => kernels::main(&args),
         Command::Schemes(args) => schemes::main(&args),
         Command::Diff(args) => diff::main(&args),
+        Command::Inspect(args) => inspect::main(&args),
     };
     exit.into()
 }

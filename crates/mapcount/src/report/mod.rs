@@ -10,6 +10,7 @@ mod scene;
 
 pub mod diff;
 pub mod explain;
+pub mod inspect;
 pub mod kernels;
 pub mod layout;
 pub mod schemes;

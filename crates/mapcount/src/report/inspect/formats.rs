@@ -96,7 +96,11 @@ fn grid(out: &mut String, sheet: &Sheet, style: Style) {
             let padded = if left { format!(" {cell}{blanks}") } else { format!(" {blanks}{cell}") };
             text.push_str(&padded);
         }
-        let mark = if number == 0 { marked(style, Mark::Aside, text.trim_end()) } else { text.trim_end().to_owned() };
+        let mark = if number == 0 {
+            marked(style, Mark::Aside, text.trim_end())
+        } else {
+            text.trim_end().to_owned()
+        };
         let _ = writeln!(out, "{mark}");
     }
 }
@@ -160,7 +164,11 @@ fn jsonl(report: &Report) -> String {
 
 fn csv(report: &Report) -> String {
     let field = |text: &str| {
-        if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+        if text.contains([',', '"', '\n', '\r']) {
+            format!("\"{}\"", text.replace('"', "\"\""))
+        } else {
+            text.to_owned()
+        }
     };
     let mut sheets = Vec::new();
     for sheet in &report.sheets {
@@ -186,7 +194,9 @@ fn openmetrics(report: &Report) -> String {
     let about: Vec<String> =
         report.about.iter().map(|(key, text)| format!("{key}=\"{}\"", label(text))).collect();
     if !about.is_empty() {
-        out.push_str("# TYPE mapcount_source gauge\n# HELP mapcount_source What the report was computed from.\n");
+        out.push_str(
+            "# TYPE mapcount_source gauge\n# HELP mapcount_source What the report was computed from.\n",
+        );
         let _ = writeln!(out, "mapcount_source{{{}}} 1", about.join(","));
     }
     for sheet in &report.sheets {
@@ -254,7 +264,11 @@ mod tests {
         let mut sheet = Sheet::new("things", "Things", COLUMNS);
         sheet.push(vec!["a,\"b\"".into(), Cell::pages(2), Cell::Estimate(3), "it\nis".into()]);
         sheet.push(vec!["c".into(), Cell::Unknown, Cell::Number(0), "".into()]);
-        Report { about: vec![("kernel", "6.18".to_owned())], sheets: vec![sheet], notes: vec!["A note.".to_owned()] }
+        Report {
+            about: vec![("kernel", "6.18".to_owned())],
+            sheets: vec![sheet],
+            notes: vec!["A note.".to_owned()],
+        }
     }
 
     fn text(format: Format) -> String {
