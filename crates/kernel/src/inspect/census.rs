@@ -161,7 +161,7 @@ impl Census {
     }
 
     /// The place of a node in the list, which grows by it if it is new.
-    fn node(&mut self, number: u32) -> usize {
+    pub(super) fn node(&mut self, number: u32) -> usize {
         if let Some(place) = self.nodes.iter().position(|known| known.number == number) {
             return place;
         }
@@ -171,7 +171,7 @@ impl Census {
     }
 
     #[inline]
-    fn at(&mut self, node: usize, head: &Head) -> &mut Count {
+    pub(super) fn at(&mut self, node: usize, head: &Head) -> &mut Count {
         &mut self.nodes[node].counts[head.used as usize][usize::from(head.order).min(ORDERS - 1)]
     }
 }

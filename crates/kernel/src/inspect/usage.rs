@@ -264,10 +264,7 @@ impl Usage {
         self.add_shares(subject, first, segments, pages, seen);
         let class = if subject.folio.kind.is_anon() { Class::Anon } else { Class::File };
         for segment in segments {
-            self.add_cover(class, head, segment);
-            for order in orders {
-                *self.blocks.entry((*order, class)).or_default() += blocks(segment, *order, head.order);
-            }
+            self.add_mapped(class, head, segment, orders);
         }
         if head.used == Use::Anon {
             self.add_held(subject, head, segments);
@@ -323,7 +320,11 @@ impl Usage {
         }
     }
 
-    fn add_cover(&mut self, class: Class, head: &Head, segment: &Extent) {
+    /// How a part of a large folio is mapped.
+    pub(super) fn add_mapped(&mut self, class: Class, head: &Head, segment: &Extent, orders: &[u8]) {
+        for order in orders {
+            *self.blocks.entry((*order, class)).or_default() += blocks(segment, *order, head.order);
+        }
         let pages = u64::from(segment.pages);
         let whole = pages == head.pages();
         let cover = self.cover_mut(class, head.order);
@@ -352,18 +353,43 @@ impl Usage {
                 own
             }
         };
-        self.elsewhere += mapped.saturating_sub(own);
+        let Verdict { can, why } = subject.can_split();
+        let deferred = subject.counters.read(Field::Deferred, subject.folio.head) != 0;
+        self.add_partial(head, (mapped, segments), (can, why), deferred);
+    }
+
+    /// An anonymous large folio of which so many pages are mapped, with a verdict on splitting it.
+    pub(super) fn add_partial(
+        &mut self,
+        head: &Head,
+        (mapped, segments): (u64, &[Extent]),
+        (can, why): (Option<bool>, Reason),
+        deferred: bool,
+    ) {
+        self.elsewhere += mapped.saturating_sub(distinct(segments));
         let held = head.pages().saturating_sub(mapped);
         // Pages that are swapped out come back from the folio while it is in the swap cache: they are in use.
         if held == 0 || head.state.swapcache {
             return;
         }
         self.held += held;
-        let Verdict { can, why } = subject.can_split();
         let partial = self.partial.entry((head.order, can, why)).or_default();
         partial.folios += 1;
         partial.held += held;
-        partial.deferred += u64::from(subject.counters.read(Field::Deferred, subject.folio.head) != 0);
+        partial.deferred += u64::from(deferred);
+    }
+
+    /// Pages with a map count each, and no average.
+    pub(super) fn add_counted(&mut self, used: Use, counts: &[u64]) {
+        self.resident(used, counts.len() as u64);
+        if used == Use::Hugetlb {
+            return;
+        }
+        for count in counts {
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            self.share(1, count, count);
+            self.unique += u64::from(count < 2);
+        }
     }
 }
 
