@@ -7,8 +7,11 @@
 
 mod bpf;
 pub mod btf;
+pub mod census;
 mod fields;
 pub mod inspect;
+mod kcore;
+pub mod layout;
 pub mod live;
 mod memory;
 mod objects;

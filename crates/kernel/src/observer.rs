@@ -83,7 +83,7 @@ impl Choice {
 pub fn open(choice: Choice) -> Result<Box<dyn Observer>, Unavailable> {
     match choice {
         Choice::Bpf => Ok(Box::new(Scene::new(Structs::bpf()?)?)),
-        Choice::Kcore => Err(Unavailable::new("an observer by /proc/kcore", "use --observer bpf or proc")),
+        Choice::Kcore => Ok(Box::new(Scene::new(Structs::kcore()?)?)),
         Choice::Proc => Ok(Box::new(Scene::new(PageFiles::open()?)?)),
         Choice::Auto => match open(Choice::Bpf) {
             Err(_) => open(Choice::Kcore).or_else(|_| open(Choice::Proc)),

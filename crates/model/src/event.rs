@@ -158,6 +158,8 @@ pub enum Why {
     Unmapped,
     /// Folios in the swap cache are split to single pages only.
     SwapCached,
+    /// It is a huge page of the pool, which is never split.
+    Hugetlb,
 }
 
 impl std::fmt::Display for Why {
@@ -171,6 +173,7 @@ impl std::fmt::Display for Why {
             Why::Locked => f.write_str("locked in memory"),
             Why::Unmapped => f.write_str("not mapped"),
             Why::SwapCached => f.write_str("in the swap cache, split to order 0 only"),
+            Why::Hugetlb => f.write_str("hugetlb pages are never split"),
             Why::OnlyToPages => f.write_str("this kernel splits anonymous folios to order 0 only"),
         }
     }

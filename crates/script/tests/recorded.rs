@@ -67,9 +67,16 @@ fn the_model_prints_what_real_kernels_printed() {
     }
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
     // What is compared at least: scenarios of anonymous memory, on every kernel that recorded them.
-    for (name, kernels) in
-        [("seed-fork-split", 13), ("cow", 13), ("mlock", 13), ("partial-unmap", 13), ("ksm", 9), ("swap", 8)]
-    {
+    for (name, kernels) in [
+        ("seed-fork-split", 13),
+        ("cow", 13),
+        ("mlock", 13),
+        ("partial-unmap", 13),
+        ("ksm", 9),
+        ("swap", 8),
+        ("hugetlb", 13),
+        ("hugetlb-pin", 4),
+    ] {
         assert_eq!(compared.get(name), Some(&kernels), "{name}");
     }
     assert!(compared.len() >= 26, "compared {compared:?}");

@@ -285,6 +285,17 @@ impl Frames {
         self.frames.borrow()[page.index()].first_byte == 0
     }
 
+    /// How many frames from `first` on, `most` at most, are anonymous folios of one page each; with `written` up
+    /// to the first one that holds zeroes only.
+    pub fn small_run(&self, first: Pfn, most: u32, written: bool) -> u32 {
+        let frames = self.frames.borrow();
+        let frames = &frames[PageRange::new(first, most).indexes()];
+        let fits = |frame: &&Frame| {
+            frame.order() == 0 && frame.kind == Some(Kind::Anon) && !(written && frame.first_byte == 0)
+        };
+        frames.iter().take_while(fits).count() as u32
+    }
+
     /// How many pages of a folio hold zeroes only.
     pub fn zero_filled(&self, folio: Folio) -> u32 {
         self.frames.borrow()[folio.range().indexes()].iter().filter(|frame| frame.first_byte == 0).count()

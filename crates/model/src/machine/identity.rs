@@ -40,9 +40,9 @@ impl Machine {
             self.hash_folio(folio, &mut numbers, sink);
         }
         self.ksm.hash_into(sink, |root| numbers.root(root));
-        let roots = self.roots.borrow();
+        self.hugetlb.hash_into(sink, |root| numbers.root(root));
         for root in &numbers.roots {
-            Hash::hash(&roots[root.0 as usize], &mut sink);
+            self.roots.with(*root, |members| Hash::hash(members, &mut sink));
         }
     }
 

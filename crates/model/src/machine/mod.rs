@@ -8,12 +8,14 @@ mod deferred;
 pub mod frames;
 mod free_blocks;
 pub mod holders;
+pub mod hugetlb;
 mod identity;
 mod ksm;
 pub mod lock;
 mod lru;
 pub mod page_table;
 mod report;
+mod roots;
 pub mod swap;
 pub mod vma;
 pub(crate) mod watch;
@@ -33,11 +35,13 @@ use crate::stats::{Stat, Stats};
 use crate::units::{Folio, Kind, MmId, Order, Pfn};
 use config::Config;
 use deferred::DeferredQueue;
-use frames::{AnonRoot, Frames, Mapping};
+use frames::{Frames, Mapping};
 use holders::Holders;
+use hugetlb::Hugetlb;
 use ksm::Ksm;
 use lock::{Guard, Lock, Locks};
 use page_table::{Alike, Budget, Entry, PageTable};
+use roots::Roots;
 use swap::Swap;
 use vma::{Vma, Vmas};
 
@@ -97,9 +101,11 @@ pub struct Machine {
     pub ksm: Ksm,
     /// Its swap device and swap cache.
     pub swap: Swap,
+    /// Its huge pages.
+    pub hugetlb: Hugetlb,
     counters: Box<dyn CounterMemory>,
     mms: RefCell<Vec<Option<Rc<Mm>>>>,
-    roots: RefCell<Vec<Vec<MmId>>>,
+    roots: Roots,
     anon_vmas: Cell<u32>,
     deferred: DeferredQueue,
     locks: Locks,
@@ -146,11 +152,12 @@ impl Machine {
             holders: Holders::default(),
             ksm: Ksm::default(),
             swap: Swap::default(),
+            hugetlb: Hugetlb::default(),
             lazily_freed: Cell::new(false),
             counters,
-            // Ids start at 1; root 0 belongs to nobody.
+            // Ids start at 1.
             mms: RefCell::new(vec![None]),
-            roots: RefCell::new(vec![Vec::new()]),
+            roots: Roots::default(),
             anon_vmas: Cell::new(0),
             deferred: DeferredQueue::default(),
             locks: Locks::new(checked),
@@ -241,30 +248,10 @@ impl Machine {
     /// Forgets an address space that maps nothing any more.
     pub fn remove_mm(&self, id: MmId) {
         self.ksm.leave(id);
-        for members in self.roots.borrow_mut().iter_mut() {
-            members.retain(|member| *member != id);
+        let mm = self.mms.borrow_mut()[id.0 as usize].take();
+        for area in mm.iter().flat_map(|mm| mm.vmas.borrow().all().to_vec()) {
+            self.leave_root(area.root, id);
         }
-        self.mms.borrow_mut()[id.0 as usize] = None;
-    }
-
-    /// A new root for anonymous folios of `mm`.
-    pub fn add_root(&self, mm: MmId) -> AnonRoot {
-        let mut roots = self.roots.borrow_mut();
-        roots.push(vec![mm]);
-        AnonRoot(roots.len() as u32 - 1)
-    }
-
-    /// Lets `mm` map folios of `root` too.
-    pub fn join_root(&self, root: AnonRoot, mm: MmId) {
-        let members = &mut self.roots.borrow_mut()[root.0 as usize];
-        if !members.contains(&mm) {
-            members.push(mm);
-        }
-    }
-
-    /// The address spaces that may map folios of `root`, in the order in which they joined.
-    pub fn members(&self, root: AnonRoot) -> Vec<MmId> {
-        self.roots.borrow()[root.0 as usize].clone()
     }
 
     /// The number of a new anon_vma.
@@ -332,13 +319,14 @@ impl Machine {
 
     /// Takes a reference on a page for somebody who works on it.
     pub fn get_page(&self, page: Pfn) {
-        self.scheme.get_page(&*self.counters, self.folio(page), page);
+        let folio = self.folio(page);
+        self.scheme.get_page(&*self.counters, folio, self.counted_page(folio, page));
     }
 
     /// Drops such a reference.
     pub fn put_page(&self, page: Pfn) {
         let folio = self.folio(page);
-        if self.scheme.put_page(&*self.counters, folio, page) == 0 {
+        if self.scheme.put_page(&*self.counters, folio, self.counted_page(folio, page)) == 0 {
             self.free(folio);
         }
     }
@@ -354,6 +342,9 @@ impl Machine {
         if self.policy.anon_exclusive {
             self.counters.set_each(Field::AnonExclusive, folio.range(), 0);
         }
+        if folio.kind == Kind::Hugetlb {
+            return self.free_hugetlb(folio);
+        }
         self.frames.free(folio);
     }
 
@@ -366,7 +357,9 @@ impl Machine {
                 self.bad_frees.borrow_mut().push(BadFree { folio, field, page, value });
             }
         };
-        if self.counters.scan(Field::Mapcount, folio.range()).empty < folio.pages() {
+        let typed = self.hugetlb_type().filter(|_| folio.kind == Kind::Hugetlb);
+        let has_type = typed == Some(self.counters.read(Field::Mapcount, folio.head));
+        if self.counters.scan(Field::Mapcount, folio.range()).empty + u32::from(has_type) < folio.pages() {
             for page in folio.range().iter() {
                 bad(Field::Mapcount, page);
             }
@@ -392,7 +385,10 @@ impl Machine {
             Pin::Absent | Pin::Reference => (false, false),
             Pin::Counted { from_order } => (true, folio.is_large() && folio.order.0 >= from_order),
         };
-        Known { has_pincount, pins_exist, swapcache: self.swap.holds(folio), ..Known::default() }
+        let pagecache = folio.kind == Kind::Hugetlb && self.hugetlb.is_cached(folio);
+        let pagecache_owns_one = pagecache && !self.policy.hugetlb_cached_by_page;
+        let swapcache = self.swap.holds(folio);
+        Known { has_pincount, pins_exist, swapcache, pagecache, pagecache_owns_one, ..Known::default() }
     }
 
     /// Asks the scheme a question about a page or its folio.
@@ -423,7 +419,8 @@ impl Machine {
             Some(expected) => expected,
             None => {
                 let cached = if self.swap.holds(folio) { i64::from(folio.pages()) } else { 0 };
-                crate::ops::rmap_walk::count_entries(self, folio) + cached
+                let in_files = self.known(folio).pagecache_references(folio);
+                crate::ops::rmap_walk::count_entries(self, folio) + cached + in_files
             }
         }
     }
@@ -539,8 +536,8 @@ impl Machine {
         folio.is_large() && self.counters.read(field, folio.head) != 0
     }
 
-    /// Whether the kernel keeps this field for this folio. The zero folio's queue words are never set up, and
-    /// marks of exclusive pages are for anonymous memory.
+    /// Whether the kernel keeps this field for this folio. The zero folio's queue words are never set up, those of
+    /// hugetlb folios hold other things, and marks of exclusive pages are for anonymous memory.
     pub fn has_field(&self, folio: Folio, field: Field) -> bool {
         let large = match field.row().scope {
             Scope::Page => true,
@@ -551,12 +548,16 @@ impl Machine {
         let kept = match field {
             Field::Pincount => self.known(folio).has_pincount,
             Field::Deferred => {
-                self.policy.deferred_queue != DeferredPolicy::Absent && folio.kind != Kind::Zero
+                let queued = !matches!(folio.kind, Kind::Zero | Kind::Hugetlb);
+                self.policy.deferred_queue != DeferredPolicy::Absent && queued
             }
             Field::PartiallyMapped => {
                 self.policy.deferred_queue == DeferredPolicy::Flagged && folio.kind != Kind::Zero
             }
-            Field::AnonExclusive => self.policy.anon_exclusive && folio.kind.is_anon(),
+            Field::AnonExclusive => {
+                let anon = folio.kind.is_anon() || self.hugetlb.is_anon(folio);
+                self.policy.anon_exclusive && anon
+            }
             _ => true,
         };
         large && known_to_scheme && kept
@@ -588,6 +589,7 @@ impl Clone for Machine {
             holders: self.holders.clone(),
             ksm: self.ksm.clone(),
             swap: self.swap.clone(),
+            hugetlb: self.hugetlb.clone(),
             lazily_freed: self.lazily_freed.clone(),
             counters: self.counters.boxed_clone(),
             mms: RefCell::new(mms),

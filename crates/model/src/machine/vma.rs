@@ -41,6 +41,18 @@ pub struct AnonVma {
     pub inherited: bool,
 }
 
+/// What is known of an area of huge pages.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct HugetlbArea {
+    /// MAP_SHARED rather than MAP_PRIVATE.
+    pub shared: bool,
+    /// Pages of a private mapping are promised to this area (HPAGE_RESV_OWNER): it is no copy that fork made.
+    pub owner: bool,
+    /// A page was taken away from this area for the owner's sake (HPAGE_RESV_UNMAPPED): where nothing is mapped, a
+    /// touch is a SIGBUS.
+    pub robbed: bool,
+}
+
 /// An area of an address space; addresses and offsets are in pages.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Vma {
@@ -62,6 +74,8 @@ pub struct Vma {
     pub root: AnonRoot,
     /// With which areas it can become one; `None` while it has mapped nothing but the zero page.
     pub anon: Option<AnonVma>,
+    /// VM_HUGETLB: it maps huge pages of the pool; its ends are multiples of their size.
+    pub hugetlb: Option<HugetlbArea>,
 }
 
 impl Vma {
@@ -71,7 +85,11 @@ impl Vma {
     }
 
     /// Whether `next` continues this area in every respect, so that both can be one (`vma_merge()`, mm/mmap.c).
+    /// Areas of huge pages never become one (VM_DONTEXPAND).
     pub fn merges_with(&self, next: &Vma) -> bool {
+        if self.hugetlb.is_some() || next.hugetlb.is_some() {
+            return false;
+        }
         let anon = match (self.anon, next.anon) {
             (Some(one), None) | (None, Some(one)) => !one.inherited,
             (one, other) => one == other,
@@ -97,11 +115,16 @@ impl Vma {
 
     /// Its permissions as /proc/pid/maps prints them.
     pub const fn permissions(&self) -> &'static str {
-        match (self.protection.read, self.protection.write) {
-            (true, true) => "rw-p",
-            (true, false) => "r--p",
-            (false, true) => "-w-p",
-            (false, false) => "---p",
+        let shared = matches!(self.hugetlb, Some(HugetlbArea { shared: true, .. }));
+        match (self.protection.read, self.protection.write, shared) {
+            (true, true, false) => "rw-p",
+            (true, false, false) => "r--p",
+            (false, true, false) => "-w-p",
+            (false, false, false) => "---p",
+            (true, true, true) => "rw-s",
+            (true, false, true) => "r--s",
+            (false, true, true) => "-w-s",
+            (false, false, true) => "---s",
         }
     }
 }
@@ -224,6 +247,7 @@ mod tests {
             mergeable: false,
             root: AnonRoot(1),
             anon: None,
+            hugetlb: None,
         }
     }
 

@@ -47,7 +47,7 @@ pub fn madvise(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     let mut outcome = Ok(());
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     for area in &areas {
-        if area.advice == ThpAdvice::NoHuge {
+        if area.advice == ThpAdvice::NoHuge || area.hugetlb.is_some() {
             return Err(Errno::Einval);
         }
         for at in whole_pmds(mm, start.max(area.start), end.min(area.end)) {

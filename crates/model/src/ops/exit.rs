@@ -1,15 +1,15 @@
 //! exit: an address space goes away, then what its files held.
 
-use super::{hold, zap};
+use super::{hold, hugetlb, zap};
 use crate::machine::lock::Lock;
 use crate::machine::{Machine, Mm};
 
 /// Ends a process: everything is unmapped, then pipes and buffers drop the pages that they hold.
 pub fn exit(m: &Machine, mm: &Mm) {
+    let areas = mm.vmas.borrow().all().to_vec();
     {
         let _guard = m.lock(Lock::Mmap(mm.id));
         m.lru_drain();
-        let areas = mm.vmas.borrow().all().to_vec();
         for area in &areas {
             zap::zap(m, mm, area, (area.start, area.end));
         }
@@ -17,6 +17,7 @@ pub fn exit(m: &Machine, mm: &Mm) {
         m.flush_gathered();
     }
     m.remove_mm(mm.id);
+    hugetlb::close(m, &areas);
     while let Some(held) = m.holders.take_any(mm.id) {
         hold::release(m, &held);
     }

@@ -1,6 +1,6 @@
 //! Page faults: a process touches memory, or the kernel does for it.
 
-use super::{Outcome, cow, swap_in};
+use super::{Outcome, cow, hugetlb, swap_in};
 use crate::event::{Errno, Phase};
 use crate::machine::config::ThpMode;
 use crate::machine::frames::Mapping;
@@ -33,8 +33,8 @@ impl Access {
 /// Touches every page of `start .. start + pages`.
 ///
 /// # Errors
-/// EFAULT at the first page that no area holds or that may not be touched so: what came before stays done.
-/// ENOMEM when memory is full.
+/// EFAULT at the first page that no area holds or that may not be touched so, or for which the pool of huge pages
+/// has none: what came before stays done. ENOMEM when memory is full.
 pub fn touch(m: &Machine, mm: &Mm, (start, pages): (u64, u64), access: Access) -> Outcome {
     let end = start + pages;
     let mut at = start;
@@ -45,6 +45,10 @@ pub fn touch(m: &Machine, mm: &Mm, (start, pages): (u64, u64), access: Access) -
             return Err(Errno::Efault);
         }
         let stop = end.min(vma.end);
+        if vma.hugetlb.is_some() {
+            hugetlb::touch(m, mm, &vma, (at, stop), access)?;
+            at = stop;
+        }
         while at < stop {
             at = touch_once(m, mm, &vma, (at, stop), access)?;
         }
@@ -56,7 +60,6 @@ pub fn touch(m: &Machine, mm: &Mm, (start, pages): (u64, u64), access: Access) -
 fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: Access) -> Result<u64, Errno> {
     match mm.table.pmd(at) {
         Pmd::Leaf(entry) if access.writes() && !entry.is_writable() => {
-            let _guard = m.lock_table(mm, at);
             cow::write_pmd(m, mm, vma, at)?;
             Ok(at)
         }
@@ -94,7 +97,7 @@ fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: A
 }
 
 /// Notes what a write left in the pages of `start..end`, which are mapped consecutively.
-fn wrote(m: &Machine, mm: &Mm, (start, end): (u64, u64), access: Access) {
+pub(super) fn wrote(m: &Machine, mm: &Mm, (start, end): (u64, u64), access: Access) {
     let pages = || PageRange::new(mm.table.read(start).page(), (end - start) as u32);
     match access {
         // Ids start at 1.
@@ -195,6 +198,9 @@ pub(super) fn new_folio(m: &Machine, mm: &Mm, vma: &Vma, start: u64, order: Orde
 pub fn allows(m: &Machine, vma: &Vma, order: Order) -> bool {
     let config = m.config.borrow();
     let is_pmd = order == config.pmd();
+    if vma.hugetlb.is_some() {
+        return false;
+    }
     if vma.advice == ThpAdvice::NoHuge || (!is_pmd && (!m.policy.mthp || order.0 < 2)) {
         return false;
     }

@@ -28,7 +28,9 @@ pub fn advise(m: &Machine, mm: &Mm, (start, pages): (u64, u64), mergeable: bool)
     let covered = mm.vmas.borrow().covers(start, end);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     let mut outcome = if covered { Ok(()) } else { Err(Errno::Enomem) };
-    for area in areas.iter().filter(|area| area.mergeable != mergeable) {
+    // Huge pages are not merged; the advice is ignored.
+    let affected = |area: &&Vma| area.mergeable != mergeable && area.hugetlb.is_none();
+    for area in areas.iter().filter(affected) {
         let (from, to) = (start.max(area.start), end.min(area.end));
         if mergeable {
             m.ksm.enter(mm.id);
@@ -36,7 +38,7 @@ pub fn advise(m: &Machine, mm: &Mm, (start, pages): (u64, u64), mergeable: bool)
             outcome = Err(Errno::Eagain);
             break;
         }
-        vma::cut(m, mm, from, to);
+        vma::cut(m, mm, from, to)?;
         mm.vmas.borrow_mut().update(from, to, |vma| vma.mergeable = mergeable);
     }
     vma::merge(m, mm, start, end);

@@ -7,14 +7,15 @@ use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::ThpAdvice;
 use crate::machine::{Machine, Mm};
-use crate::policy::MadvFree;
+use crate::policy::{HugetlbDontNeed, MadvFree};
 use crate::query::{Query, Tally};
 use crate::units::Folio;
 
 /// MADV_DONTNEED: unmaps the pages, the area stays (`madvise_dontneed_single_vma()`, mm/madvise.c).
 ///
 /// # Errors
-/// EINVAL at an area that is locked; ENOMEM if some of the range is not mapped, the rest is done.
+/// EINVAL at an area that is locked, or of huge pages where the kernel refuses them or the range begins within one;
+/// ENOMEM if some of the range is not mapped, the rest is done.
 pub fn dontneed(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     let _guard = m.lock(Lock::Mmap(mm.id));
     let end = start + pages;
@@ -26,6 +27,7 @@ pub fn dontneed(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
         }
         m.lru_drain();
         let (from, to) = (start.max(area.start), end.min(area.end));
+        let to = if area.hugetlb.is_some() { end_of_hugetlb(m, mm, (from, to))? } else { to };
         zap::zap(m, mm, area, (from, to));
         m.flush_gathered();
         if m.policy.dontneed_frees_tables {
@@ -33,6 +35,17 @@ pub fn dontneed(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
         }
     }
     if covered { Ok(()) } else { Err(Errno::Enomem) }
+}
+
+/// Where MADV_DONTNEED of huge pages ends (`madvise_dontneed_free_valid_vma()`, mm/madvise.c, v5.18 on).
+fn end_of_hugetlb(m: &Machine, mm: &Mm, (from, to): (u64, u64)) -> Result<u64, Errno> {
+    let pages = mm.table.pmd_pages();
+    match m.policy.hugetlb_dontneed {
+        HugetlbDontNeed::Refuse => Err(Errno::Einval),
+        _ if from != mm.table.pmd_start(from) => Err(Errno::Einval),
+        HugetlbDontNeed::Touched => Ok(to.next_multiple_of(pages)),
+        HugetlbDontNeed::Covered => Ok(mm.table.pmd_start(to)),
+    }
 }
 
 fn free_emptied_tables(mm: &Mm, start: u64, end: u64) {
@@ -50,7 +63,7 @@ fn free_emptied_tables(mm: &Mm, start: u64, end: u64) {
 /// once: folios that the range covers in part are split, unless others map them too.
 ///
 /// # Errors
-/// EINVAL before 4.5; ENOMEM if some of the range is not mapped, the rest is done.
+/// EINVAL before 4.5 and at an area of huge pages; ENOMEM if some of the range is not mapped, the rest is done.
 pub fn free(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     match m.policy.madv_free {
         MadvFree::Absent => return Err(Errno::Einval),
@@ -62,6 +75,9 @@ pub fn free(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     let covered = mm.vmas.borrow().covers(start, end);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     for area in &areas {
+        if area.hugetlb.is_some() {
+            return Err(Errno::Einval);
+        }
         let stop = end.min(area.end);
         let mut at = start.max(area.start);
         while let Some(found) = mm.table.next_pmd(at, stop) {
@@ -127,7 +143,8 @@ fn split_unless_shared(m: &Machine, folio: Folio) -> bool {
 /// MADV_HUGEPAGE and MADV_NOHUGEPAGE.
 ///
 /// # Errors
-/// ENOMEM if some of the range is not mapped; the rest is done.
+/// ENOMEM if some of the range is not mapped; the rest is done. EINVAL where a huge page would be cut, and up to 4.7
+/// at any area of huge pages.
 pub fn advise_thp(m: &Machine, mm: &Mm, (start, pages): (u64, u64), advice: ThpAdvice) -> Outcome {
     let _guard = m.lock(Lock::Mmap(mm.id));
     let end = start + pages;
@@ -135,7 +152,10 @@ pub fn advise_thp(m: &Machine, mm: &Mm, (start, pages): (u64, u64), advice: ThpA
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     for area in areas.iter().filter(|area| area.advice != advice) {
         let (from, to) = (start.max(area.start), end.min(area.end));
-        vma::cut(m, mm, from, to);
+        if area.hugetlb.is_some() && m.policy.hugetlb_refuses_thp_advice {
+            return Err(Errno::Einval);
+        }
+        vma::cut(m, mm, from, to)?;
         mm.vmas.borrow_mut().update(from, to, |vma| vma.advice = advice);
     }
     vma::merge(m, mm, start, end);
@@ -145,7 +165,8 @@ pub fn advise_thp(m: &Machine, mm: &Mm, (start, pages): (u64, u64), advice: ThpA
 /// MADV_POPULATE_READ and MADV_POPULATE_WRITE.
 ///
 /// # Errors
-/// EINVAL before 5.14 and where the area does not allow it; ENOMEM if some of the range is not mapped.
+/// EINVAL before 5.14 and where the area does not allow it; EFAULT (up to 6.8 ENOMEM) where a fault fails; ENOMEM if
+/// some of the range is not mapped.
 pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -> Outcome {
     if !m.policy.madv_populate {
         return Err(Errno::Einval);
@@ -155,9 +176,13 @@ pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -
     while at < end {
         let area = mm.vmas.borrow().find(at).ok_or(Errno::Enomem)?;
         let stop = end.min(area.end);
+        let allowed = if write { area.protection.write } else { area.protection.read };
+        if !allowed {
+            return Err(Errno::Einval);
+        }
         let access = if write { Access::PopulateWrite } else { Access::Read };
         touch(m, mm, (at, stop - at), access).map_err(|errno| match errno {
-            Errno::Efault => Errno::Einval,
+            Errno::Efault if !m.policy.populate_says_fault => Errno::Enomem,
             other => other,
         })?;
         at = stop;

@@ -9,8 +9,9 @@ use super::rmap_walk::Place;
 use super::split_pmd;
 use crate::event::Phase;
 use crate::field::Field;
-use crate::machine::Machine;
 use crate::machine::page_table::{Alike, Entry, Pmd};
+use crate::machine::vma::Vma;
+use crate::machine::{Machine, Mm};
 use crate::query::{Query, Tally};
 use crate::stats::Stat;
 use crate::units::{Folio, Level, PageRange, Pfn};
@@ -156,6 +157,11 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
             continue;
         }
         restored = true;
+        let row = remap_small(m, mm, vma, (at, place.end), (entry, target(entry.page())), drops_zeroes);
+        if row > 0 {
+            at += row;
+            continue;
+        }
         let piece = m.folio(target(entry.page()));
         if drops_zeroes && !piece.is_large() && !vma.locked && m.frames.is_zero_filled(piece.head) {
             mm.table.set(at, Entry::zero(m.zero_page().head));
@@ -174,4 +180,24 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
     if restored {
         m.phase(Phase::Remapped, Some(mm.id), PageRange::new(to, folio.pages()));
     }
+}
+
+/// Maps folios of one page each that follow each other, where as many migration entries wait for them from `at`
+/// on; says how many that were. Their counters are apart from each other, so that all can be done at once.
+fn remap_small(
+    m: &Machine,
+    mm: &Mm,
+    vma: &Vma,
+    (at, end): (u64, u64),
+    (entry, first): (Entry, Pfn),
+    drops_zeroes: bool,
+) -> u64 {
+    let most = mm.table.run(at, end - at, Alike::Exactly).1;
+    let pages = PageRange::new(first, m.frames.small_run(first, most as u32, drops_zeroes && !vma.locked));
+    if pages.len > 0 {
+        m.counters().add_each(Field::Refcount, pages, 1);
+        m.rmap().folio_add_anon_rmap_pte_each(pages, entry.is_exclusive());
+        mm.table.set_run(at, u64::from(pages.len), Entry::present(first, entry.is_writable()));
+    }
+    u64::from(pages.len)
 }

@@ -21,7 +21,8 @@ pub fn lock(m: &Machine, mm: &Mm, range: (u64, u64)) -> Outcome {
     while at < end {
         let area = mm.vmas.borrow().find(at).ok_or(Errno::Enomem)?;
         let stop = end.min(area.end);
-        let access = if area.protection.write { Access::PopulateWrite } else { Access::Read };
+        let shared = area.hugetlb.is_some_and(|area| area.shared);
+        let access = if area.protection.write && !shared { Access::PopulateWrite } else { Access::Read };
         touch(m, mm, (at, stop - at), access).map_err(|errno| match errno {
             Errno::Enomem => Errno::Eagain,
             _ => Errno::Enomem,
@@ -50,8 +51,9 @@ fn set_locked(m: &Machine, mm: &Mm, (start, pages): (u64, u64), locked: bool) ->
             break;
         };
         let stop = end.min(area.end);
-        if area.locked != locked {
-            vma::cut(m, mm, at, stop);
+        // Huge pages are never swapped: their areas are left as they are.
+        if area.locked != locked && area.hugetlb.is_none() {
+            vma::cut(m, mm, at, stop)?;
             mm.vmas.borrow_mut().update(at, stop, |vma| vma.locked = locked);
         }
         at = stop;

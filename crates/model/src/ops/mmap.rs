@@ -16,6 +16,7 @@ pub fn map(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Protect
         mergeable: false,
         root,
         anon: None,
+        hugetlb: None,
     };
     mm.vmas.borrow_mut().insert(vma);
 }

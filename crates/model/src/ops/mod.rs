@@ -7,6 +7,7 @@ pub mod exit;
 pub mod fault;
 pub mod fork;
 pub mod hold;
+pub mod hugetlb;
 pub mod ksm;
 pub mod madvise;
 pub mod migrate;

@@ -19,7 +19,7 @@ use crate::units::{Folio, Level, PageRange, Pfn};
 /// MADV_PAGEOUT of `start .. start + pages`. Folios that others map too are left alone.
 ///
 /// # Errors
-/// EINVAL before 5.4 and at an area that is locked; ENOMEM if some of the range is not mapped, the rest is done.
+/// EINVAL before 5.4 and at an area that is locked or of huge pages; ENOMEM if some of the range is not mapped, the rest is done.
 pub fn madvise(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     if !m.policy.madv_pageout {
         return Err(Errno::Einval);
@@ -28,7 +28,7 @@ pub fn madvise(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     let covered = mm.vmas.borrow().covers(start, end);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     for area in &areas {
-        if area.locked {
+        if area.locked || area.hugetlb.is_some() {
             return Err(Errno::Einval);
         }
         m.lru_drain();

@@ -12,7 +12,10 @@ use crate::stats::Stat;
 
 /// Splits the PMD that maps `at` in this address space, if one does (`__split_huge_pmd()`, mm/huge_memory.c).
 /// Up to 4.4 there is no such thing: the folio is split, for everybody.
+///
+/// It takes the page table's lock itself, as in the kernel: who holds that lock lets go first.
 pub fn split_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) {
+    let guard = m.lock_table(mm, at);
     let Pmd::Leaf(entry) = mm.table.pmd(at) else { return };
     let start = mm.table.pmd_start(at);
     if entry.is_zero() {
@@ -22,6 +25,7 @@ pub fn split_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) {
     let folio = m.folio(entry.page());
     m.stats.add(Stat::PmdSplits, 1);
     if m.scheme.info().capabilities.pmd_split_splits_folio {
+        drop(guard);
         return split_all::split_for_all(m, folio);
     }
     // The area maps all pages before and after; the entries become N instead of one.

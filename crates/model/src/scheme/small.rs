@@ -6,7 +6,18 @@
 use super::{Answer, Lost, Mapped, Tally, Unmapped, asked, plus_one};
 use crate::counters::Counters;
 use crate::field::Field;
-use crate::units::Pfn;
+use crate::units::{PageRange, Pfn};
+
+/// The values of freshly made folios of one page each: one reference, nothing mapped.
+pub(crate) fn prep_each(c: &dyn Counters, pages: PageRange) {
+    c.set_each(Field::Refcount, pages, Field::Refcount.row().initial);
+    c.set_each(Field::Mapcount, pages, Field::Mapcount.row().initial);
+}
+
+/// As [`add`], of a page each of so many folios.
+pub(crate) fn add_each(c: &dyn Counters, pages: PageRange) -> Mapped {
+    Mapped { pages: c.add_each(Field::Mapcount, pages, 1).first, pmd: false }
+}
 
 pub(super) fn add_new(c: &dyn Counters, page: Pfn) -> Mapped {
     c.set(Field::Mapcount, page, 0);

@@ -68,7 +68,10 @@ impl Runner<'_> {
             }
             KernelVerb::Swap(true) => swap_in::swapon(m),
             KernelVerb::Swap(false) => swap_in::swapoff(m),
-            KernelVerb::Hugetlb(_) => return not_modelled("`hugetlb`"),
+            KernelVerb::Hugetlb(pages) => {
+                m.set_hugetlb_pool(*pages);
+                Ok(())
+            }
             KernelVerb::ShmemMthp(..) => return not_modelled("`shmem_mthp`"),
         })
     }

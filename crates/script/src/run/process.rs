@@ -7,13 +7,16 @@ use mapcount_model::machine::vma::{Protection as Allowed, ThpAdvice};
 use mapcount_model::machine::{Mm, lock::Lock};
 use mapcount_model::ops::fault::Access;
 use mapcount_model::ops::{
-    collapse, exit, fault, fork, hold, ksm, madvise, mlock, mmap, mprotect, mremap, munmap, pageout,
+    collapse, exit, fault, fork, hold, hugetlb, ksm, madvise, mlock, mmap, mprotect, mremap, munmap, pageout,
     split_pmd,
 };
 
 use super::{Finding, Process, Runner};
 use crate::ast::{Advice, Backing, Name, ProcessVerb, Protection, Region, Size, Thp};
 use crate::diagnostic::{Diagnostic, Span};
+
+/// A PUD maps 512 PMDs, however small those are.
+const PUD_OVER_PMD: u32 = 9;
 
 pub(super) type Done = Result<Result<(), Errno>, Box<Finding>>;
 
@@ -29,10 +32,7 @@ impl Runner<'_> {
             ProcessVerb::Fill(region, byte) => {
                 fault::touch(m, &mm, self.region(name, region)?, Access::Fill(*byte))
             }
-            ProcessVerb::Munmap(region) => {
-                munmap::unmap(m, &mm, self.region(name, region)?);
-                Ok(())
-            }
+            ProcessVerb::Munmap(region) => munmap::unmap(m, &mm, self.region(name, region)?),
             ProcessVerb::Mprotect(region, protection) => {
                 let protection = match protection {
                     Protection::Ro => Allowed::READ,
@@ -86,9 +86,12 @@ impl Runner<'_> {
             (Backing::Anon, false) => {}
             (Backing::Anon, true) => return Err(Finding::not_modelled("shared anonymous memory", span)),
             (Backing::File { .. }, _) => return Err(Finding::not_modelled("a file mapping", span)),
-            (Backing::Hugetlb, _) => return Err(Finding::not_modelled("a hugetlb mapping", span)),
+            (Backing::Hugetlb, _) => {}
         }
-        let pages = self.pages(*size, span)?;
+        let mut pages = self.pages(*size, span)?;
+        if *backing == Backing::Hugetlb {
+            pages = self.huge_pages(pages, *shared, span)?;
+        }
         let existing = self.process(name)?.windows.get(mapping.as_str()).copied();
         let mm = Rc::clone(&self.process(name)?.mm);
         let window = match existing {
@@ -113,9 +116,27 @@ impl Runner<'_> {
             Some(Thp::NoHuge) => ThpAdvice::NoHuge,
         };
         let protection = if *read_only { Allowed::READ } else { Allowed::READ_WRITE };
-        mmap::map(&self.machine, &mm, (window.start, pages), protection, advice);
+        let range = (window.start, pages);
+        if *backing == Backing::Hugetlb {
+            if let Err(errno) = hugetlb::map(&self.machine, &mm, range, protection, *shared) {
+                return Ok(Err(errno));
+            }
+        } else {
+            mmap::map(&self.machine, &mm, range, protection, advice);
+        }
         self.process_mut(name).windows.insert(mapping.as_str().to_owned(), window);
         Ok(Ok(()))
+    }
+
+    /// The size of a mapping of huge pages: the kernel rounds it up. Processes that share as many as a PUD maps share
+    /// the page table as well.
+    fn huge_pages(&self, pages: u64, shared: bool, span: Span) -> Result<u64, Box<Finding>> {
+        let order = u32::from(self.scenario.pmd_order);
+        if shared && pages >= 1 << (order + PUD_OVER_PMD) {
+            let what = "a shared hugetlb mapping of a PUD's size, whose page tables processes share";
+            return Err(Finding::not_modelled(what, span));
+        }
+        Ok(pages.checked_next_multiple_of(1 << order).unwrap_or(pages))
     }
 
     fn reserve(&mut self, name: &Name, mapping: &Name, size: Size, span: Span) -> Done {
@@ -211,6 +232,10 @@ impl Runner<'_> {
         let end = start + pages;
         if !mm.vmas.borrow().covers(start, end) {
             return Err(Errno::Enomem);
+        }
+        // Changing what one page of them allows, which is how a process does it, is refused.
+        if mm.vmas.borrow().overlapping(start, end).iter().any(|area| area.hugetlb.is_some()) {
+            return Err(Errno::Einval);
         }
         let mut at = start;
         while let Some(found) = mm.table.next_pmd(at, end) {
