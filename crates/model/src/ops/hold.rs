@@ -6,7 +6,7 @@ use crate::event::Errno;
 use crate::field::Field;
 use crate::machine::holders::{Hold, HoldKind};
 use crate::machine::{Machine, Mm};
-use crate::policy::Pin;
+use crate::policy::{Pin, PinRefuses};
 use crate::scheme::PIN_BIAS;
 use crate::stats::Stat;
 use crate::units::{Folio, PageRange, Pfn};
@@ -31,12 +31,20 @@ pub fn get(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
 ///
 /// # Errors
 /// ENOSYS before 5.1, which has nobody who pins so; EFAULT where a page may not be written: then nothing
-/// is pinned.
+/// is pinned; EOPNOTSUPP (from 6.5 on EFAULT) for files that cannot be pinned so.
 pub fn pin(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     if m.policy.pin == Pin::Absent {
         return Err(Errno::Enosys);
     }
+    let files = refused_files(m, mm, (start, pages));
+    if files && m.policy.pin_refuses == PinRefuses::SharedDisks {
+        return Err(Errno::Efault);
+    }
     touch(m, mm, (start, pages), Access::PopulateWrite)?;
+    if files {
+        mm.has_pinned.set(true);
+        return Err(Errno::Eopnotsupp);
+    }
     let frames = frames(mm, start, pages);
     mm.has_pinned.set(true);
     for range in &frames {
@@ -46,6 +54,19 @@ pub fn pin(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     }
     m.holders.add(Hold { mm: mm.id, start, pages, kind: HoldKind::Pin, frames });
     Ok(())
+}
+
+/// Whether a range maps files that cannot be pinned for long and for writing.
+fn refused_files(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> bool {
+    let vmas = mm.vmas.borrow();
+    vmas.overlapping(start, start + pages).iter().filter_map(|vma| vma.file).any(|area| {
+        let shmem = m.file(area.root).kind.is_shmem();
+        match m.policy.pin_refuses {
+            PinRefuses::Files => true,
+            PinRefuses::Disks => !shmem,
+            PinRefuses::SharedDisks => area.shared && !shmem,
+        }
+    })
 }
 
 /// Drops what [`get`] took of the same region; `false` if there is no such hold.

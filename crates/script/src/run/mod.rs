@@ -1,6 +1,7 @@
 //! Running a scenario on the model of a kernel, step by step.
 
 mod expect;
+mod file;
 mod finding;
 mod history;
 mod kernel;
@@ -13,7 +14,7 @@ use std::rc::Rc;
 use mapcount_model::event::{Errno, Event, Refusal};
 use mapcount_model::invariant::{self, Law, Violation};
 use mapcount_model::machine::config::Config;
-use mapcount_model::machine::frames::MAX_NODES;
+use mapcount_model::machine::frames::{AnonRoot, MAX_NODES};
 use mapcount_model::machine::{Machine, Mm, Mode, Quirk};
 use mapcount_model::profile::Profile;
 use mapcount_model::truth::Truth;
@@ -96,6 +97,8 @@ pub struct Runner<'s> {
     pub machine: Machine,
     /// The live processes, by name.
     pub processes: BTreeMap<String, Process>,
+    /// The files, by name.
+    pub files: BTreeMap<String, AnonRoot>,
     options: Options,
     next_item: usize,
     next_step: u32,
@@ -120,6 +123,7 @@ impl<'s> Clone for Runner<'s> {
             scenario: self.scenario,
             profile: self.profile.clone(),
             processes: processes.collect(),
+            files: self.files.clone(),
             machine,
             options: self.options,
             next_item: self.next_item,
@@ -172,6 +176,7 @@ impl<'s> Runner<'s> {
             profile: profile.clone(),
             machine,
             processes: BTreeMap::from([(FIRST_PROCESS.to_owned(), first)]),
+            files: BTreeMap::new(),
             options,
             next_item: 0,
             next_step: 0,

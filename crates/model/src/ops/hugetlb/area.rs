@@ -38,6 +38,7 @@ pub fn map(
         locked: false,
         mergeable: false,
         root,
+        file: None,
         anon: None,
         hugetlb: Some(HugetlbArea { shared, owner: !shared, robbed: false }),
     });
