@@ -42,6 +42,8 @@ pub struct State {
     pub lru: bool,
     /// It is being written out (PG_writeback).
     pub writeback: bool,
+    /// It has changes that are not written out yet (PG_dirty).
+    pub dirty: bool,
 }
 
 /// References on a folio, by who holds them.
@@ -119,6 +121,10 @@ reasons! {
     Held "held" "somebody holds a reference that no mapping or cache explains",
     /// It is being written out.
     Writeback "writeback" "it is being written out",
+    /// Its file system has something to write that it keeps with the folio.
+    Dirty "dirty" "its file system has something to write that it keeps with the folio",
+    /// It belongs to no file any more.
+    Truncated "truncated" "it belongs to no file any more",
     /// hugetlb folios are never split.
     Hugetlb "hugetlb" "hugetlb folios are not split",
     /// The zero page belongs to everybody.
@@ -183,7 +189,9 @@ impl Subject<'_> {
             Pin::Counted { from_order } => (true, self.folio.is_large() && self.folio.order.0 >= from_order),
         };
         let State { swapcache, pagecache, private, .. } = self.state;
-        Known { swapcache, pagecache, private, has_pincount, pins_exist }
+        let pagecache_owns_one =
+            self.folio.kind == Kind::Hugetlb && pagecache && !self.policy.hugetlb_cached_by_page;
+        Known { swapcache, pagecache, pagecache_owns_one, private, has_pincount, pins_exist }
     }
 
     /// What the kernel's own function would return.
@@ -199,11 +207,11 @@ impl Subject<'_> {
     pub fn references(&self) -> Option<References> {
         let all = self.refcount();
         let expected = self.ask(Query::ExpectedRefcount, self.folio.head).value()?;
-        let cached = |is: bool| if is { i64::from(self.folio.pages()) } else { 0 };
-        let (pagecache, swapcache) = (cached(self.state.pagecache), cached(self.state.swapcache));
-        let private = i64::from(self.state.private);
-        let left = all - expected;
         let known = self.known();
+        let pagecache = known.pagecache_references(self.folio);
+        let swapcache = if known.swapcache { i64::from(self.folio.pages()) } else { 0 };
+        let private = i64::from(known.private);
+        let left = all - expected;
         let (pins, pinned) = if !known.pins_exist {
             (Answer::Unknown, 0)
         } else if known.has_pincount {
@@ -296,6 +304,8 @@ impl Subject<'_> {
             Kind::Zero => return no(Reason::Zero),
             _ if !self.folio.is_large() => return no(Reason::Single),
             _ if self.state.writeback => return no(Reason::Writeback),
+            Kind::File | Kind::Shmem if !self.state.pagecache => return no(Reason::Truncated),
+            Kind::File if self.state.private && self.state.dirty => return no(Reason::Dirty),
             _ => {}
         }
         let Some(references) = self.references() else { return unsure(Reason::Unknown) };

@@ -25,9 +25,16 @@ type Told = BTreeMap<(&'static str, Option<bool>, Reason), u32>;
 const TRIES: u32 = 100;
 
 fn subject<'m>(m: &'m Machine, folio: Folio) -> Subject<'m> {
-    let swapcache = m.swap.holds(folio);
-    let in_batch = m.holders.lru_batch().contains(&folio.head);
-    let state = State { swapcache, lru: !in_batch, ..State::default() };
+    let known = m.known(folio);
+    let dirty = m.file_of(folio).is_some_and(|file| file.cache.state(m.frames.mapping(folio).index).dirty);
+    let state = State {
+        swapcache: known.swapcache,
+        pagecache: known.pagecache,
+        private: known.private,
+        lru: !m.holders.lru_batch().contains(&folio.head),
+        writeback: false,
+        dirty,
+    };
     Subject { scheme: m.scheme, policy: &m.policy, counters: m.counters(), folio, state }
 }
 
@@ -56,9 +63,9 @@ fn check_split(runner: &Runner<'_>, folio: Folio, place: &str, told: &mut Told) 
 fn check_write(runner: &Runner<'_>, name: &str, at: u64, place: &str, told: &mut Told) {
     let (m, mm) = (&runner.machine, &runner.processes[name].mm);
     let entry = mm.table.read(at);
-    let writable_area = mm.vmas.borrow().find(at).is_some_and(|vma| vma.protection.write);
+    let copies = mm.vmas.borrow().find(at).is_some_and(|vma| vma.protection.write && !vma.is_shared());
     let folio = m.folio(entry.page());
-    if entry.is_writable() || entry.is_zero() || !writable_area {
+    if entry.is_writable() || entry.is_zero() || !copies {
         return;
     }
     let whole = matches!(mm.table.pmd(at), Pmd::Leaf(_));

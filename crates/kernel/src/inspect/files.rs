@@ -231,9 +231,13 @@ impl Files {
             };
             for segment in segments.iter() {
                 usage.add_counted(found.head.used, counts(segment));
-                if found.head.order > 0 && found.head.used.kind().is_some() && found.head.used != Use::Hugetlb {
-                    let class =
-                        if matches!(found.head.used, Use::Anon | Use::Ksm) { Class::Anon } else { Class::File };
+                if found.head.order > 0 && found.head.used.kind().is_some() && found.head.used != Use::Hugetlb
+                {
+                    let class = if matches!(found.head.used, Use::Anon | Use::Ksm) {
+                        Class::Anon
+                    } else {
+                        Class::File
+                    };
                     usage.add_mapped(class, &found.head, segment, orders);
                 }
             }
@@ -263,4 +267,3 @@ fn use_of(flags: u64) -> Use {
         () => Use::Kernel,
     }
 }
-

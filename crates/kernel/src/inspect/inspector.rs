@@ -11,6 +11,7 @@ use super::folio::{self, Mapper, View};
 use super::frames::Frames;
 use super::maps::{Area, areas};
 use super::marks::Marks;
+use super::pagemap;
 use super::procs::Process;
 use super::space::{Missed, Space, Spaces};
 use super::tables::Walked;
@@ -19,15 +20,26 @@ use super::usage::Usage;
 use super::{Census, census, join};
 use crate::bpf::Bpf;
 use crate::btf::Btf;
+use crate::kcore::Kcore;
 use crate::memory::Memory;
 use crate::objects::Objects;
+use crate::observer::Choice;
 use crate::{Unavailable, fields::Fields, live, vmemmap};
 
 /// A running kernel, opened to be looked at.
 pub struct Inspector {
     profile: Profile,
     frames: Frames,
-    spaces: Spaces,
+    walker: Walker,
+    source: String,
+}
+
+/// How it is found out what processes map.
+enum Walker {
+    /// By their page tables.
+    Tables(Spaces),
+    /// By /proc.
+    Pagemap,
 }
 
 /// What processes use.
@@ -73,17 +85,44 @@ struct Walks {
 }
 
 impl Inspector {
-    /// Opens the running kernel through BPF.
+    /// Opens the running kernel. `pagemap` asks for the documented interface to page tables, /proc/PID/pagemap, which
+    /// takes the lock of the process that is walked; it stands in too where page tables cannot be read.
     ///
     /// # Errors
-    /// What is missing for that.
-    pub fn open() -> Result<Inspector, Unavailable> {
+    /// What is missing to read `struct page`s by `choice`; [`Choice::Proc`] cannot, see [`super::Files`].
+    pub fn open(choice: Choice, pagemap: bool) -> Result<Inspector, Unavailable> {
         let btf = Btf::live()?;
-        let marks = Marks::of(&btf)?;
         let fields = Fields::of(&btf)?;
-        let mut memory: Box<dyn Memory> = Box::new(Bpf::load()?);
-        let objects = Objects::of(&btf);
-        let vmemmap = vmemmap::find(&mut *memory, &fields, objects.as_ref(), &[])?;
+        let (name, memory, bases): (_, Box<dyn Memory>, _) = match choice {
+            Choice::Proc => {
+                return Err(Unavailable::new(
+                    "/proc does not show struct page",
+                    "use --observer bpf or kcore",
+                ));
+            }
+            Choice::Auto => {
+                return Inspector::open(Choice::Bpf, pagemap)
+                    .or_else(|why| Inspector::open(Choice::Kcore, pagemap).map_err(|_| why));
+            }
+            Choice::Bpf => ("BPF", Box::new(Bpf::load()?), Vec::new()),
+            Choice::Kcore => {
+                let mut kcore = Kcore::open(&btf)?;
+                let bases = kcore.bases(&fields);
+                ("/proc/kcore", Box::new(kcore), bases)
+            }
+        };
+        Inspector::with(name, memory, &bases, (&btf, &fields), pagemap)
+    }
+
+    fn with(
+        name: &str,
+        mut memory: Box<dyn Memory>,
+        bases: &[u64],
+        (btf, fields): (&Btf, &Fields),
+        pagemap: bool,
+    ) -> Result<Inspector, Unavailable> {
+        let objects = Objects::of(btf);
+        let vmemmap = vmemmap::find(&mut *memory, fields, objects.as_ref(), bases)?;
         let release = live::release()?;
         let profile = Profile::resolve(&release).map_err(|error| {
             Unavailable::new(
@@ -91,11 +130,16 @@ impl Inspector {
                 "use a kernel that `mapcount kernels` lists",
             )
         })?;
-        let profile = Profile { scheme: live::scheme(&fields, &mut *memory, vmemmap)?, ..profile };
-        let mut frames = Frames::new(memory, marks, vmemmap)?;
+        let profile = Profile { scheme: live::scheme(fields, &mut *memory, vmemmap)?, ..profile };
+        let mut frames = Frames::new(memory, Marks::of(btf, &profile.policy)?, vmemmap)?;
         let end = frames.end();
-        let spaces = Spaces::find(&mut *frames.memory, &btf, end)?;
-        Ok(Inspector { profile, frames, spaces })
+        let (walker, how) = match Spaces::find(&mut *frames.memory, btf, end) {
+            _ if pagemap => (Walker::Pagemap, "/proc/PID/pagemap, as asked for".to_owned()),
+            Ok(spaces) => (Walker::Tables(spaces), format!("page tables through {name}")),
+            Err(missing) => (Walker::Pagemap, format!("/proc/PID/pagemap ({})", missing.what)),
+        };
+        let source = format!("struct page through {name}, {how}");
+        Ok(Inspector { profile, frames, walker, source })
     }
 
     /// The kernel's rules.
@@ -104,8 +148,8 @@ impl Inspector {
     }
 
     /// How its memory is read.
-    pub const fn source(&self) -> &'static str {
-        "struct page through BPF, page tables through BPF"
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// Takes the census of all memory.
@@ -179,7 +223,15 @@ impl Inspector {
         let mut known: BTreeMap<u64, u32> = BTreeMap::new();
         let memory = &mut *self.frames.memory;
         for process in wanted.iter().filter(|process| seen.insert(process.pid)) {
-            let space = match self.spaces.open(memory, process.pid)? {
+            let owner = walks.found.used.len() as u32;
+            let Walker::Tables(spaces) = &self.walker else {
+                match pagemap::walk(process.pid, owner, &mut walks.extents)? {
+                    Ok(_) => walks.found.used.push((process.clone(), Usage::default())),
+                    Err(missed) => walks.found.missed.push((process.clone(), missed)),
+                }
+                continue;
+            };
+            let space = match spaces.open(memory, process.pid)? {
                 Ok(space) => space,
                 Err(missed) => {
                     walks.found.missed.push((process.clone(), missed));
@@ -191,11 +243,8 @@ impl Inspector {
                 continue;
             }
             known.insert(space.mm, process.pid);
-            let owner = walks.found.used.len() as u32;
-            let walked = self.spaces.walk(memory, &space, owner, &mut walks.extents)?;
-            walks.found.walked.tables += walked.tables;
-            walks.found.walked.read_again += walked.read_again;
-            walks.found.walked.unstable += walked.unstable;
+            let walked = spaces.walk(memory, &space, owner, &mut walks.extents)?;
+            walks.found.walked.add(&walked);
             walks.found.used.push((process.clone(), Usage::default()));
             walks.spaces.push(space);
         }
@@ -232,17 +281,18 @@ impl Inspector {
     ///
     /// # Errors
     /// If the kernel does not let it look any more; that the process is gone or closed to us is none.
-    pub fn frame(&mut self, pid: u32, address: u64) -> Result<Result<Option<u64>, Missed>, Unavailable> {
-        let memory = &mut *self.frames.memory;
-        let space = match self.spaces.open(memory, pid)? {
-            Ok(space) => space,
-            Err(missed) => return Ok(Err(missed)),
-        };
-        let mut extents = Vec::new();
-        self.spaces.walk(memory, &space, 0, &mut extents)?;
+    pub fn frame(
+        &mut self,
+        process: &Process,
+        address: u64,
+    ) -> Result<Result<Option<u64>, Missed>, Unavailable> {
+        let walks = self.walk(std::slice::from_ref(process))?;
+        if let Some((_, missed)) = walks.found.missed.first() {
+            return Ok(Err(*missed));
+        }
         let page = address / vmemmap::PAGE;
         let holds = |extent: &&Extent| (extent.page..extent.page + u64::from(extent.pages)).contains(&page);
-        Ok(Ok(extents.iter().find(holds).map(|extent| extent.frame + (page - extent.page))))
+        Ok(Ok(walks.extents.iter().find(holds).map(|extent| extent.frame + (page - extent.page))))
     }
 
     /// The folio of a frame, with those of `processes` that map it; `None` if there is no such frame.

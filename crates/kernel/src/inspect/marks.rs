@@ -2,6 +2,7 @@
 //! flags are set. Numbers of flags and types come from the kernel's own BTF.
 
 use mapcount_model::field::TABLE;
+use mapcount_model::policy::Policy;
 use mapcount_model::snapshot::{Place, Places};
 use mapcount_model::units::Kind;
 use mapcount_model::verdict::State;
@@ -98,7 +99,8 @@ const UNNAMED: Types = Types {
 const NAMED_BASE: u32 = 0x8000_0000;
 
 impl Types {
-    fn of(btf: &Btf) -> Types {
+    /// `hugetlb` is the type of hugetlb as the policy of this release has it, where BTF does not tell.
+    fn of(btf: &Btf, hugetlb: Option<i32>) -> Types {
         let value = |name| btf.enumerator("pagetype", name).map(|value| value as u32);
         if let Some(buddy) = value("PGTY_buddy") {
             return Types {
@@ -122,7 +124,7 @@ impl Types {
                 zsmalloc: value("PG_zsmalloc"),
             };
         }
-        UNNAMED
+        Types { hugetlb: hugetlb.map(|stored| !stored.cast_unsigned()), ..UNNAMED }
     }
 
     /// Whether the word is a type at all: map counts are −1 or more and never get near.
@@ -272,7 +274,7 @@ impl Marks {
     ///
     /// # Errors
     /// If BTF does not describe `struct page`.
-    pub(crate) fn of(btf: &Btf) -> Result<Marks, Unavailable> {
+    pub(crate) fn of(btf: &Btf, policy: &Policy) -> Result<Marks, Unavailable> {
         let fields = Fields::of(btf)?;
         let page = btf.structure("page");
         let word = |name: &str| {
@@ -287,7 +289,7 @@ impl Marks {
             page_words: fields.page_words,
             places,
             flags: Flags::of(btf),
-            types: Types::of(btf),
+            types: Types::of(btf, policy.hugetlb_type),
             hugetlb: hugetlb_mark(btf, &fields),
             private: word("private").unwrap_or(5),
             memcg: word("memcg_data").or_else(|| word("mem_cgroup")),
@@ -408,6 +410,7 @@ impl Marks {
             private: used == Use::File && is(self.flags.private),
             lru: is(self.flags.lru),
             writeback: is(self.flags.writeback),
+            dirty: is(self.flags.dirty),
         }
     }
 }

@@ -42,6 +42,15 @@ pub struct Walked {
     pub unstable: u64,
 }
 
+impl Walked {
+    /// Adds what another walk met.
+    pub(crate) fn add(&mut self, other: &Walked) {
+        self.tables += other.tables;
+        self.read_again += other.read_again;
+        self.unstable += other.unstable;
+    }
+}
+
 /// Whether an entry maps something, and the frame. Entries that are not present keep their frame inverted
 /// (`protnone_mask()`, arch/x86/include/asm/pgtable-invert.h, v4.19 on).
 #[inline]

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mapcount_kernel::inspect::procs::{Process, process, processes};
 use mapcount_kernel::inspect::{By, Holder, Inspector, Missed, Usage, View};
+use mapcount_kernel::observer::Choice;
 use mapcount_kernel::{Unavailable, require};
 use mapcount_model::query::Answer;
 use mapcount_model::verdict::Reason;
@@ -40,7 +41,7 @@ impl DerefMut for Alone {
 
 fn inspector(test: &str) -> Option<Alone> {
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let inspector = require::or_skip(test, Inspector::open())?;
+    let inspector = require::or_skip(test, Inspector::open(Choice::Auto, false))?;
     Some(Alone { inspector, _alone: alone })
 }
 
@@ -68,7 +69,7 @@ fn word(file: &File, index: u64) -> u64 {
 }
 
 fn folio_at(inspector: &mut Inspector, pid: u32, address: u64) -> View {
-    let frame = inspector.frame(pid, address).expect("readable").expect("alive").expect("mapped");
+    let frame = inspector.frame(&of(pid), address).expect("readable").expect("alive").expect("mapped");
     inspector.folio(frame, &[of(pid)]).expect("readable").expect("a frame")
 }
 

@@ -1,5 +1,6 @@
 //! `mapcount inspect`.
 
+mod reduced;
 mod save;
 mod target;
 
@@ -9,11 +10,13 @@ use std::time::Duration;
 
 use mapcount_kernel::Unavailable;
 use mapcount_kernel::inspect::procs::{self, Process};
-use mapcount_kernel::inspect::{Inspector, Missed};
+use mapcount_kernel::inspect::{Files, Inspector, Missed, Processes};
+use mapcount_kernel::observer::Choice;
 
 use super::{Exit, output};
 use crate::report::inspect::{
-    Format, Options, Report, Seen, census, charged, folio, mappings, others, processes, unexpected, write,
+    Depth, Format, Options, Report, Seen, census, charged, folio, mappings, others, processes, unexpected,
+    write,
 };
 use crate::report::layout::Style;
 use target::{Place, frame, orders, place};
@@ -55,6 +58,13 @@ pub(super) struct Args {
     /// per-CPU batches.
     #[arg(long, conflicts_with_all = ["pid", "comm", "cgroup"])]
     unexpected: bool,
+    /// How to read the kernel: by a BPF program, /proc/kcore, or files of /proc that show less [default: what shows most
+    /// of those that are there].
+    #[arg(long, value_name = "OBSERVER", value_parser = observer, default_value = "auto", hide_default_value = true)]
+    observer: Choice,
+    /// Find out what processes map by /proc/PID/pagemap instead of their page tables; it takes the lock of the process.
+    #[arg(long)]
+    pagemap: bool,
     /// Show so many processes or mappings at most.
     #[arg(long, value_name = "N")]
     top: Option<usize>,
@@ -74,12 +84,12 @@ pub(super) fn main(args: &Args) -> Exit {
         eprintln!("mapcount: one folio is no metric; use another --format");
         return Exit::Malformed;
     }
-    let mut inspector = match Inspector::open() {
-        Ok(inspector) => inspector,
+    let mut source = match open(args) {
+        Ok(source) => source,
         Err(missing) => return unavailable(&missing),
     };
     loop {
-        let exit = match report(&mut inspector, args) {
+        let exit = match report(&mut source, args) {
             Ok(report) => deliver(&report, args),
             Err(missing) => unavailable(&missing),
         };
@@ -88,6 +98,38 @@ pub(super) fn main(args: &Args) -> Exit {
             _ => return exit,
         }
     }
+}
+
+/// What reports are made from.
+enum Source {
+    /// `struct page`s.
+    Kernel(Box<Inspector>),
+    /// kpageflags, kpagecount and pagemap; and why not `struct page`s.
+    Files(Box<Files>, Option<Unavailable>),
+    /// smaps of one's own processes; and why not more.
+    Own(Unavailable),
+}
+
+/// Opens what was asked for, or the best that there is.
+fn open(args: &Args) -> Result<Source, Unavailable> {
+    if args.observer == Choice::Proc {
+        return Ok(Source::Files(Box::new(Files::open()?), None));
+    }
+    match (Inspector::open(args.observer, args.pagemap), args.observer) {
+        (Ok(inspector), _) => Ok(Source::Kernel(Box::new(inspector))),
+        (Err(missing), Choice::Auto) => match Files::open() {
+            Ok(files) => Ok(Source::Files(Box::new(files), Some(missing))),
+            Err(_) => Ok(Source::Own(missing)),
+        },
+        (Err(missing), _) => Err(missing),
+    }
+}
+
+fn observer(name: &str) -> Result<Choice, String> {
+    Choice::by_name(name).ok_or_else(|| {
+        let names: Vec<&str> = Choice::ALL.iter().map(|(name, _)| *name).collect();
+        format!("observers are {}", names.join(", "))
+    })
 }
 
 fn unavailable(missing: &Unavailable) -> Exit {
@@ -111,7 +153,20 @@ fn deliver(report: &Report, args: &Args) -> Exit {
 /// Processes shown where none were asked for.
 const FEW: usize = 10;
 
-fn report(inspector: &mut Inspector, args: &Args) -> Result<Report, Unavailable> {
+fn report(source: &mut Source, args: &Args) -> Result<Report, Unavailable> {
+    match source {
+        Source::Kernel(inspector) => by_structs(inspector, args),
+        Source::Files(files, missing) => reduced::by_files(files, missing.as_ref(), args),
+        Source::Own(missing) => reduced::own_processes(missing, args),
+    }
+}
+
+/// Whether processes were chosen.
+fn chooses(args: &Args) -> bool {
+    !args.pid.is_empty() || !args.comm.is_empty() || args.cgroup.is_some()
+}
+
+fn by_structs(inspector: &mut Inspector, args: &Args) -> Result<Report, Unavailable> {
     let profile = inspector.profile().clone();
     let mut report = Report {
         about: vec![
@@ -121,34 +176,53 @@ fn report(inspector: &mut Inspector, args: &Args) -> Result<Report, Unavailable>
         ],
         ..Report::default()
     };
-    let options = Options {
-        top: args.top,
-        sum: false,
-        page_mapcounts: profile.scheme.info().capabilities.page_mapcounts,
-    };
+    let page_mapcounts = profile.scheme.info().capabilities.page_mapcounts;
+    let options = Options { top: args.top, sum: false, page_mapcounts, depth: Depth::Structs };
     if args.unexpected {
         unexpected(&mut report, &inspector.unexpected()?);
     } else if args.addr.is_some() || args.pfn.is_some() {
         one_folio(inspector, args, &mut report)?;
-    } else if args.pid.is_empty() && args.comm.is_empty() && args.cgroup.is_none() {
-        census(&mut report, &inspector.census()?);
+    } else if chooses(args) {
+        chosen(inspector, args, options, &mut report)?;
+    } else {
+        census(&mut report, &inspector.census()?, Depth::Structs);
         if !args.census {
             let found = inspector.processes(&procs::processes()?, &args.cont)?;
             let options = Options { top: Some(args.top.unwrap_or(FEW)), ..options };
             processes(&mut report, &Seen { found: &found, details: false }, options);
         }
-    } else {
-        chosen(inspector, args, options, &mut report)?;
     }
     Ok(report)
 }
 
+/// All processes; the cgroup, and the processes, that were asked for.
+type Wanted = (Vec<Process>, Option<procs::Cgroup>, Vec<Process>);
+
 /// The processes that were asked for, by id, name and cgroup.
-fn wanted(args: &Args, all: &[Process], in_cgroup: &BTreeSet<u32>) -> BTreeSet<u32> {
+fn wanted(args: &Args) -> Result<Wanted, Unavailable> {
+    let all = procs::processes()?;
+    let group = args.cgroup.as_deref().map(procs::cgroup).transpose()?;
     let mut pids: BTreeSet<u32> = args.pid.iter().copied().collect();
-    pids.extend(in_cgroup);
+    pids.extend(group.iter().flat_map(|group| &group.pids));
     pids.extend(all.iter().filter(|process| args.comm.contains(&process.comm)).map(|process| process.pid));
-    if args.children { procs::with_children(all, &pids) } else { pids }
+    if args.children {
+        pids = procs::with_children(&all, &pids);
+    }
+    let chosen = all.iter().filter(|process| pids.contains(&process.pid)).cloned().collect();
+    Ok((all, group, chosen))
+}
+
+/// Nothing to report is an error, unless a cgroup is told of too.
+fn check_found(found: &Processes, has_more: bool) -> Result<(), Unavailable> {
+    if !found.used.is_empty() || has_more {
+        return Ok(());
+    }
+    let what = match found.missed.first() {
+        Some((process, Missed::Denied)) => format!("process {} cannot be read", process.pid),
+        Some((process, _)) => format!("process {} has no memory, or is gone", process.pid),
+        None => "no such process".to_owned(),
+    };
+    Err(Unavailable::new(what, "name a process that is running, and run as root"))
 }
 
 fn chosen(
@@ -157,20 +231,9 @@ fn chosen(
     options: Options,
     report: &mut Report,
 ) -> Result<(), Unavailable> {
-    let all = procs::processes()?;
-    let group = args.cgroup.as_deref().map(procs::cgroup).transpose()?;
-    let in_cgroup = group.as_ref().map(|group| group.pids.clone()).unwrap_or_default();
-    let pids = wanted(args, &all, &in_cgroup);
-    let chosen: Vec<Process> = all.iter().filter(|process| pids.contains(&process.pid)).cloned().collect();
+    let (all, group, chosen) = wanted(args)?;
     let found = inspector.processes(&chosen, &args.cont)?;
-    if found.used.is_empty() && group.is_none() {
-        let what = match found.missed.first() {
-            Some((process, Missed::Denied)) => format!("process {} cannot be read", process.pid),
-            Some((process, _)) => format!("process {} has no memory, or is gone", process.pid),
-            None => "no such process".to_owned(),
-        };
-        return Err(Unavailable::new(what, "name a process that is running, and run as root"));
-    }
+    check_found(&found, group.is_some())?;
     let options = Options { sum: found.used.len() > 1 || group.is_some(), ..options };
     processes(report, &Seen { found: &found, details: true }, options);
     if let [(process, usage)] = &found.used[..]
@@ -198,9 +261,14 @@ fn chosen(
     Ok(())
 }
 
+fn target(pid: u32) -> Result<Process, Unavailable> {
+    procs::process(pid)
+        .ok_or_else(|| Unavailable::new(format!("no process {pid}"), "name a process that is running"))
+}
+
 fn one_folio(inspector: &mut Inspector, args: &Args, report: &mut Report) -> Result<(), Unavailable> {
     let frame = match (&args.addr, args.pfn) {
-        (Some(place), _) => match inspector.frame(place.pid, place.address)? {
+        (Some(place), _) => match inspector.frame(&target(place.pid)?, place.address)? {
             Ok(Some(frame)) => frame,
             Ok(None) => {
                 return Err(Unavailable::new(

@@ -70,11 +70,16 @@ fn human(cell: &Cell, unit: Unit) -> String {
     }
 }
 
-/// Columns that say nothing (0 everywhere) are left out, for people.
+/// Sheets with more columns than this leave out those that say nothing.
+const WIDE: usize = 10;
+
+/// For people, columns of wide sheets that say nothing (0 everywhere, or not known) are left out.
 fn grid(out: &mut String, sheet: &Sheet, style: Style) {
     let says = |at: usize| {
         let is_label = matches!(sheet.columns[at].unit, Unit::Label | Unit::Text);
-        is_label || sheet.rows.iter().any(|row| row[at] != Cell::Number(0))
+        is_label
+            || sheet.columns.len() <= WIDE
+            || sheet.rows.iter().any(|row| !matches!(row[at], Cell::Number(0) | Cell::Unknown))
     };
     let shown: Vec<usize> = (0..sheet.columns.len()).filter(|at| says(*at)).collect();
     let heads = shown.iter().map(|at| {

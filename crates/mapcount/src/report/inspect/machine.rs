@@ -62,42 +62,52 @@ columns! { UNEXPECTED:
     "meaning" Text "What it can be.",
 }
 
-fn row(count: &Count) -> Vec<Cell> {
+/// What a report was made from, and so what can be known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Depth {
+    /// The words of `struct page`.
+    Structs,
+    /// kpageflags and kpagecount alone: no references, pins, queues, nor which entries map.
+    Files,
+}
+
+fn row(count: &Count, depth: Depth) -> Vec<Cell> {
     let estimated = count.pages_estimated > 0;
+    let by_structs = |cell: Cell| if depth == Depth::Structs { cell } else { Cell::Unknown };
     vec![
         count.folios.into(),
         Cell::pages(count.pages),
-        Cell::pages(count.pages_by_pmd),
-        Cell::pages(count.pages_by_pte).estimated(estimated),
-        Cell::pages(count.pages_both),
+        by_structs(Cell::pages(count.pages_by_pmd)),
+        by_structs(Cell::pages(count.pages_by_pte).estimated(estimated)),
+        by_structs(Cell::pages(count.pages_both)),
         Cell::pages(count.pages_partial).estimated(estimated),
         Cell::from(count.folios_partial).estimated(estimated),
         Cell::pages(count.pages_held).estimated(estimated),
         Cell::pages(count.pages_unmapped),
-        count.deferred.into(),
-        count.flagged_partial.into(),
-        count.exclusive.into(),
-        count.maybe_shared.into(),
-        count.pinned.into(),
-        count.unexplained.into(),
+        by_structs(count.deferred.into()),
+        by_structs(count.flagged_partial.into()),
+        by_structs(count.exclusive.into()),
+        by_structs(count.maybe_shared.into()),
+        by_structs(count.pinned.into()),
+        by_structs(count.unexplained.into()),
         count.swapcache.into(),
         count.mlocked.into(),
     ]
 }
 
-fn by_kind_and_order(census: &Census, key: &'static str, title: String) -> Sheet {
+fn by_kind_and_order(census: &Census, depth: Depth, key: &'static str, title: String) -> Sheet {
     let mut sheet = Sheet::new(key, title, CENSUS);
     for (used, order, count) in census.rows() {
         let mut cells = vec![used.name().into(), order.to_string().into()];
-        cells.extend(row(&count));
+        cells.extend(row(&count, depth));
         sheet.push(cells);
     }
     sheet
 }
 
 /// The census of a machine.
-pub fn census(report: &mut Report, census: &Census) {
-    report.sheets.push(by_kind_and_order(census, "census", "Memory by kind and order".to_owned()));
+pub fn census(report: &mut Report, census: &Census, depth: Depth) {
+    report.sheets.push(by_kind_and_order(census, depth, "census", "Memory by kind and order".to_owned()));
     let mut nodes = Sheet::new("node", "Memory by NUMA node", NODES);
     for (node, used, count) in census.nodes() {
         nodes.push(vec![
@@ -107,7 +117,7 @@ pub fn census(report: &mut Report, census: &Census) {
             Cell::pages(count.pages),
             count.folios_partial.into(),
             Cell::pages(count.pages_held),
-            count.pinned.into(),
+            if depth == Depth::Structs { count.pinned.into() } else { Cell::Unknown },
         ]);
     }
     report.sheets.push(nodes);
@@ -123,7 +133,12 @@ pub fn census(report: &mut Report, census: &Census) {
 
 /// What is charged to a cgroup.
 pub fn charged(report: &mut Report, name: &str, census: &Census) {
-    report.sheets.push(by_kind_and_order(census, "charged", format!("Charged to {name} and below")));
+    report.sheets.push(by_kind_and_order(
+        census,
+        Depth::Structs,
+        "charged",
+        format!("Charged to {name} and below"),
+    ));
 }
 
 /// References that nobody is known for.

@@ -1,9 +1,9 @@
 //! Sheets about processes: what they use, how it is mapped, what partially mapped folios hold.
 
 use mapcount_kernel::inspect::procs::Process;
-use mapcount_kernel::inspect::{Mapping, Missed, Other, Processes, Usage};
+use mapcount_kernel::inspect::{Mapping, Missed, Other, Own, Processes, Usage};
 
-use super::machine::columns;
+use super::machine::{Depth, columns};
 use super::sheet::{Cell, Column, Report, Sheet, Unit};
 
 columns! { PROCESSES:
@@ -98,7 +98,7 @@ columns! { SMAPS:
 }
 
 /// What to show of processes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Options {
     /// So many processes at most, those that hold most first, then those with the largest Rss.
     pub top: Option<usize>,
@@ -106,6 +106,8 @@ pub struct Options {
     pub sum: bool,
     /// Pages have map counts of their own in this kernel.
     pub page_mapcounts: bool,
+    /// What it was made from.
+    pub depth: Depth,
 }
 
 fn difference(left: u64, right: u64) -> Cell {
@@ -113,17 +115,19 @@ fn difference(left: u64, right: u64) -> Cell {
 }
 
 fn row(pid: Cell, comm: &str, usage: &Usage, options: Options) -> Vec<Cell> {
+    let by_structs = |cell: Cell| if options.depth == Depth::Structs { cell } else { Cell::Unknown };
     let exact = |cell: Cell| if options.page_mapcounts { cell } else { Cell::Unknown };
+    let both = |cell: Cell| by_structs(exact(cell));
     vec![
         pid,
         comm.into(),
         Cell::pages(usage.rss()),
         exact(Cell::number(usage.pss_bytes())),
-        Cell::number(usage.pss_average_bytes()).estimated(true),
-        exact(difference(usage.pss_average_bytes(), usage.pss_bytes())),
+        by_structs(Cell::number(usage.pss_average_bytes()).estimated(true)),
+        both(difference(usage.pss_average_bytes(), usage.pss_bytes())),
         exact(Cell::pages(usage.unique)),
-        Cell::pages(usage.unique_estimated).estimated(true),
-        exact(difference(usage.unique_estimated * 4096, usage.unique * 4096)),
+        by_structs(Cell::pages(usage.unique_estimated).estimated(true)),
+        both(difference(usage.unique_estimated * 4096, usage.unique * 4096)),
         Cell::pages(usage.anon),
         Cell::pages(usage.file),
         Cell::pages(usage.shmem),
@@ -132,8 +136,8 @@ fn row(pid: Cell, comm: &str, usage: &Usage, options: Options) -> Vec<Cell> {
         Cell::pages(usage.held).estimated(usage.held_estimated),
         Cell::pages(usage.elsewhere).estimated(usage.held_estimated),
         usage.partial_folios().into(),
-        usage.pinned.into(),
-        Cell::pages(usage.pinned_pages),
+        by_structs(usage.pinned.into()),
+        by_structs(Cell::pages(usage.pinned_pages)),
         usage.unstable.into(),
     ]
 }
@@ -292,11 +296,11 @@ pub fn mappings(report: &mut Report, process: &Process, mappings: &[Mapping], op
 }
 
 /// What /proc tells a user of his own processes.
-pub fn unprivileged(report: &mut Report, found: &[(Process, [u64; 6])], top: Option<usize>) {
+pub fn unprivileged(report: &mut Report, found: &[(Process, Own)], top: Option<usize>) {
     let mut sheet = Sheet::new("own", "Processes", SMAPS);
-    for (process, bytes) in found {
+    for (process, own) in found {
         let mut cells = vec![process.pid.to_string().into(), process.comm.as_str().into()];
-        cells.extend(bytes.map(Cell::number));
+        cells.extend([own.rss, own.pss, own.uss, own.anon, own.anon_by_pmd, own.swap].map(Cell::number));
         sheet.push(cells);
     }
     sheet.top("rss", top.unwrap_or(usize::MAX));
