@@ -12,6 +12,7 @@ pub mod calls;
 pub mod conform;
 pub mod diff;
 pub mod explain;
+pub mod inspect;
 pub mod kernels;
 pub mod layout;
 pub mod schemes;
