@@ -43,16 +43,6 @@ impl Files {
         self.open.clear();
     }
 
-    /// Why files of this kind cannot be made: those on a disk are made in the scratch folder, wherever that is.
-    pub(super) fn lacks(&self, kind: FileKind) -> Option<&'static str> {
-        let (magic, why) = match kind {
-            FileKind::Tmpfs | FileKind::Memfd => return None,
-            FileKind::Ext4 => (libc::EXT4_SUPER_MAGIC, "the folder for scratch files is not on ext4"),
-            FileKind::Xfs => (libc::XFS_SUPER_MAGIC, "the folder for scratch files is not on XFS"),
-        };
-        (file_system(&self.scratch) != Some(magic)).then_some(why)
-    }
-
     /// Makes a file of so many pages.
     pub(super) fn make(
         &mut self,
@@ -140,14 +130,6 @@ pub(super) fn own_mounts() -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     mount(None, Path::new("/"), libc::MS_REC | libc::MS_PRIVATE, "")
-}
-
-/// The number of the file system that a folder is on.
-fn file_system(folder: &Path) -> Option<libc::c_long> {
-    let folder = CString::new(folder.as_os_str().as_bytes()).ok()?;
-    let mut stat = std::mem::MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: the path ends with a 0, and the kernel fills the struct where it says that it did.
-    unsafe { (libc::statfs(folder.as_ptr(), stat.as_mut_ptr()) == 0).then(|| stat.assume_init().f_type) }
 }
 
 /// mount(2) of a file system that has no device.

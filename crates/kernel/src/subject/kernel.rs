@@ -37,7 +37,6 @@ impl Subject {
             KernelVerb::Swap(_) => self.swap.lacks(),
             KernelVerb::Hugetlb(_) => (!Path::new(HUGETLB).exists()).then_some("hugetlb is not built in"),
             KernelVerb::DropCaches(_) => (!Path::new(DROP_CACHES).exists()).then_some("no drop_caches"),
-            KernelVerb::File { kind, .. } => self.files.lacks(*kind),
             _ => None,
         }
     }

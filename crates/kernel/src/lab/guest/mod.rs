@@ -60,6 +60,9 @@ fn work() -> io::Result<()> {
 fn run(job: &Job, port: &mut Port) -> io::Result<(Option<u8>, Option<u8>)> {
     let mut command = Command::new(job::PROGRAM);
     command.args(&job.arguments).current_dir(&job.folder).envs(job.environment.iter().cloned());
+    if let Some(disk) = system::disk() {
+        command.env("MAPCOUNT_SWAP", disk);
+    }
     command.stdin(File::open(job::STDIN).map_or_else(|_| Stdio::null(), Stdio::from));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
@@ -118,12 +121,14 @@ fn forward(streams: &mut [Stream; 2], port: &mut Port) -> io::Result<()> {
 
 /// Sends a file of the command's folder; says of another one that it stays behind.
 fn send_file(port: &mut Port, path: &Path, folder: &Path) -> io::Result<()> {
-    let inside = path.strip_prefix(folder).ok().and_then(Path::to_str);
-    let Some(inside) = inside else {
-        return port.send(&Frame::Left(path.to_string_lossy().into_owned()));
-    };
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
+    let inside = path.strip_prefix(folder).ok().and_then(Path::to_str);
+    let Some(inside) = inside else {
+        // Nobody misses an empty one: a lock.
+        let left = Frame::Left(path.to_string_lossy().into_owned());
+        return if length > 0 { port.send(&left) } else { Ok(()) };
+    };
     port.send(&Frame::File { path: inside.to_owned(), length })?;
     let mut left = length;
     while left > 0 {
