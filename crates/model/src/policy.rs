@@ -85,6 +85,17 @@ pub enum Pin {
     },
 }
 
+/// Whether a registered io_uring buffer keeps one pin for several pages of a folio.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PinMerge {
+    /// Each page keeps its pin.
+    Never,
+    /// If all pages of the buffer are one folio's.
+    OneFolio,
+    /// If the buffer consists of folios of one size, of which only the first and the last are covered in part.
+    EqualFolios,
+}
+
 /// Which mappings of files io_uring cannot register as buffers, which are pinned for long and for writing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PinRefuses {
@@ -287,8 +298,9 @@ macro_rules! policies {
 
         mod table {
             use super::{
-                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate, HugetlbRestore, LargeReuse, LazyFreeCount, LruFlush, MadvFree, MigrateQueue,
-                PartialTruncate, Pin, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
+                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate,
+                HugetlbRestore, LargeReuse, LazyFreeCount, LruFlush, MadvFree, MigrateQueue, PartialTruncate, Pin, PinMerge,
+                PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
             };
             $(
                 #[allow(non_upper_case_globals)]
@@ -394,6 +406,12 @@ policies! {
         (at(5, 1), Pin::Reference, "io_sqe_buffer_register(), fs/io_uring.c (v5.1)"),
         (at(5, 7), Pin::Counted { from_order: 2 }, "hpage_pincount_available(), include/linux/mm.h (v5.10)"),
         (at(5, 18), Pin::Counted { from_order: 1 }, "folio_maybe_dma_pinned(), include/linux/mm.h (v6.1), Linux commit 5232c63f46fd (v5.18)"),
+    ],
+    /// Whether a registered buffer keeps one pin for several pages of a folio.
+    pin_merge: PinMerge = [
+        (FIRST, PinMerge::Never, "io_sqe_buffer_register(), io_uring/rsrc.c (v6.1)"),
+        (at(6, 3), PinMerge::OneFolio, "Linux commit 57bebf807e2a (\"io_uring/rsrc: optimise registered huge pages\", v6.3; not read)"),
+        (at(6, 12), PinMerge::EqualFolios, "io_try_coalesce_buffer(), io_uring/rsrc.c (v6.12, v7.2), Linux commit a8edbb424b13 (start unverified)"),
     ],
     /// fork copies pages that the parent pinned, instead of sharing them.
     fork_copies_pinned: bool = [

@@ -31,6 +31,7 @@ use crate::policy::{DeferredQueue as DeferredPolicy, Pin, Policy};
 use crate::profile::Profile;
 use crate::query::{Answer, Query, Tally};
 use crate::rmap::Rmap;
+use crate::rmap::calls::Calls;
 use crate::scheme::{self, Known, Mapper, Scheme};
 use crate::stats::{Stat, Stats};
 use crate::units::{Folio, Kind, MmId, Order, PageRange, Pfn};
@@ -103,6 +104,8 @@ pub struct Machine {
     pub ksm: Ksm,
     /// Its swap device and swap cache.
     pub swap: Swap,
+    /// The calls of its rmap functions, where somebody asked for a record.
+    pub calls: Calls,
     /// Its huge pages.
     pub hugetlb: Hugetlb,
     /// Its files and their page cache.
@@ -155,6 +158,7 @@ impl Machine {
             holders: Holders::default(),
             ksm: Ksm::default(),
             swap: Swap::default(),
+            calls: Calls::default(),
             hugetlb: Hugetlb::default(),
             files: Files::default(),
             counters,
@@ -192,7 +196,13 @@ impl Machine {
     /// The rmap functions on its counters and statistics.
     #[inline]
     pub fn rmap(&self) -> Rmap<'_> {
-        Rmap { scheme: self.scheme, policy: &self.policy, counters: &*self.counters, stats: &self.stats }
+        Rmap {
+            scheme: self.scheme,
+            policy: &self.policy,
+            counters: &*self.counters,
+            stats: &self.stats,
+            calls: Some(&self.calls),
+        }
     }
 
     /// Takes a lock.
@@ -618,6 +628,7 @@ impl Clone for Machine {
             holders: self.holders.clone(),
             ksm: self.ksm.clone(),
             swap: self.swap.clone(),
+            calls: self.calls.clone(),
             hugetlb: self.hugetlb.clone(),
             files: self.files.copy(),
             counters: self.counters.boxed_clone(),
