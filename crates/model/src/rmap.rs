@@ -180,6 +180,12 @@ impl Rmap<'_> {
         unmapped.lost
     }
 
+    /// Removes a PTE mapping of each of these pages, which are anonymous folios of one page each.
+    pub fn folio_remove_rmap_pte_each(&self, pages: PageRange) {
+        let unmapped = small::remove_each(self.counters, pages);
+        self.count_unmapped(Folio { head: pages.first, order: Order::ZERO, kind: Kind::Anon }, unmapped);
+    }
+
     /// Removes a PMD mapping.
     pub fn folio_remove_rmap_pmd(&self, folio: Folio, by: &Mapper) -> Lost {
         let unmapped = self.scheme.remove_rmap(self.counters, folio, folio.range(), Level::Pmd, by);

@@ -33,11 +33,11 @@ use crate::query::{Answer, Query, Tally};
 use crate::rmap::Rmap;
 use crate::scheme::{self, Known, Mapper, Scheme};
 use crate::stats::{Stat, Stats};
-use crate::units::{Folio, Kind, MmId, Order, Pfn};
+use crate::units::{Folio, Kind, MmId, Order, PageRange, Pfn};
 use config::Config;
 use deferred::DeferredQueue;
 use files::Files;
-use frames::{Frames, Mapping};
+use frames::{FolioFlag, Frames, Mapping};
 use holders::Holders;
 use hugetlb::Hugetlb;
 use ksm::Ksm;
@@ -114,7 +114,6 @@ pub struct Machine {
     deferred: DeferredQueue,
     locks: Locks,
     lru_hold: Cell<bool>,
-    lazily_freed: Cell<bool>,
     zero_page: Cell<Option<Folio>>,
     huge_zero: Cell<Option<Folio>>,
     gather: RefCell<Vec<(Folio, i32)>>,
@@ -158,7 +157,6 @@ impl Machine {
             swap: Swap::default(),
             hugetlb: Hugetlb::default(),
             files: Files::default(),
-            lazily_freed: Cell::new(false),
             counters,
             // Ids start at 1.
             mms: RefCell::new(vec![None]),
@@ -342,6 +340,21 @@ impl Machine {
         if self.scheme.put_page(&*self.counters, folio, self.counted_page(folio, page)) == 0 {
             self.free(folio);
         }
+    }
+
+    /// Drops a reference on each of these pages, which are folios of one page each.
+    pub fn put_each(&self, pages: PageRange) {
+        self.counters.add_each(Field::Refcount, pages, -1);
+        let left = self.counters.scan(Field::Refcount, pages);
+        let page = |head| Folio { head, order: Order::ZERO, kind: Kind::Anon };
+        if self.checked || left.max > 0 {
+            let unused = |head: &Pfn| self.counters.read(Field::Refcount, *head) == 0;
+            return pages.iter().filter(unused).for_each(|head| self.free(page(head)));
+        }
+        if self.policy.anon_exclusive {
+            self.counters.set_each(Field::AnonExclusive, pages, 0);
+        }
+        self.frames.free_small(pages);
     }
 
     fn free(&self, folio: Folio) {
@@ -540,15 +553,11 @@ impl Machine {
         *self.gather.borrow_mut() = gathered;
     }
 
-    /// Notes that pages were given up by MADV_FREE: which of them were written since is not kept, so that
-    /// reclaim cannot tell any more what to do with a page.
-    pub fn note_lazily_freed(&self) {
-        self.lazily_freed.set(true);
-    }
-
-    /// Whether pages were ever given up by MADV_FREE.
-    pub fn has_lazily_freed(&self) -> bool {
-        self.lazily_freed.get()
+    /// Notes in a folio that it was written through an entry that goes away.
+    pub fn note_dirty(&self, folio: Folio, entry: Entry) {
+        if !entry.is_clean() {
+            self.frames.set_flag(folio, FolioFlag::Dirty, true);
+        }
     }
 
     /// Whether a flag of a large folio is set.
@@ -611,7 +620,6 @@ impl Clone for Machine {
             swap: self.swap.clone(),
             hugetlb: self.hugetlb.clone(),
             files: self.files.copy(),
-            lazily_freed: self.lazily_freed.clone(),
             counters: self.counters.boxed_clone(),
             mms: RefCell::new(mms),
             roots: self.roots.clone(),

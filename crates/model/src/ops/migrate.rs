@@ -129,6 +129,7 @@ fn move_folio(m: &Machine, old: Folio, node: u8) {
         m.unqueue(old);
         m.frames.copy_content(old.range(), new.head);
         m.frames.set_node(new, node);
+        m.frames.copy_flags(old, new);
         if old.kind == Kind::Ksm {
             m.frames.set_kind(new, Kind::Ksm, m.frames.mapping(old));
             m.ksm.moved(old.head, new.head);
