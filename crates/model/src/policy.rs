@@ -257,14 +257,9 @@ macro_rules! policies {
 
         mod table {
             use super::{
-<<<<<<< HEAD
                 CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate,
                 HugetlbRestore, LargeReuse, LazyFreeCount, LruFlush, MadvFree, MigrateQueue, PartialTruncate, Pin, PinMerge,
                 PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
-=======
-                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate, HugetlbRestore, LargeReuse, LazyFreeCount, LruFlush, MadvFree, MigrateQueue,
-                PartialTruncate, Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
->>>>>>> hugetlb
             };
             $(
                 #[allow(non_upper_case_globals)]
