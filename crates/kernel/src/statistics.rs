@@ -30,6 +30,10 @@ const APART: Duration = Duration::from_millis(15);
 /// How often a reading is repeated while the driver's own memory changes.
 const ATTEMPTS: u32 = 5;
 
+/// Longest area whose pages are counted. A longer one is an area for khugepaged to look at, which nobody touches,
+/// and pagemap has a word for each of its pages, mapped or not.
+const LONGEST: u64 = 1 << 30;
+
 /// Reads them.
 pub(crate) struct Statistics {
     vmstat: Vmstat,
@@ -111,7 +115,8 @@ impl Statistics {
             .map_err(unreadable)?;
         let pagemap = File::open("/proc/self/pagemap").map_err(unreadable)?;
         let mut own = 0;
-        for (start, end) in self.maps.lines().filter_map(range) {
+        for (start, end) in self.maps.lines().filter_map(range).filter(|(start, end)| end - start <= LONGEST)
+        {
             let mut at = start;
             while at < end {
                 let bytes = (((end - at) / PAGE * 8) as usize).min(self.words.len());
