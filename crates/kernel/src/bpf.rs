@@ -110,7 +110,7 @@ impl Memory for Bpf {
     }
 
     fn chunk_words(&self) -> usize {
-        DATA_BYTES / 8 / 2
+        DATA_BYTES / 8
     }
 
     fn look(&mut self, span: Span, visit: &mut dyn FnMut(Option<&[u64]>)) -> Result<(), Unavailable> {

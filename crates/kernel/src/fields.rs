@@ -1,7 +1,7 @@
 //! Where the running kernel keeps the fields of the field table: names from the table's layouts, places from BTF.
 
 use mapcount_model::field::{Field, Scope, TABLE};
-use mapcount_model::layout::{Member, ever};
+use mapcount_model::layout::{Member, known};
 
 use crate::Unavailable;
 use crate::btf::{Btf, Place, TypeId};
@@ -100,15 +100,17 @@ impl Fields {
     }
 
     fn resolve(btf: &Btf) -> Option<Fields> {
-        let types = Types { btf, page: btf.structure("page")?, folio: btf.structure("folio") };
+        let types = Types::of(btf)?;
         let page_bytes = types.page_bytes()?;
         let page_words = page_bytes as usize / 8;
         let flag = |name| types.flag(name);
         let in_page =
             |names: &[&str]| names.iter().find_map(|name| btf.member(types.page, name)).and_then(Slot::of);
         let mut slots = [None; Field::COUNT];
-        for row in TABLE {
-            slots[row.field as usize] = types.find(row.field);
+        for member in known() {
+            let Some(field) = member.field else { continue };
+            let slot = &mut slots[field as usize];
+            *slot = slot.or_else(|| types.slot_of(field, &member));
         }
         // Every kernel has these.
         slots[Field::Refcount as usize]?;
@@ -166,50 +168,45 @@ pub(crate) struct Types<'a> {
     pub(crate) folio: Option<TypeId>,
 }
 
-impl Types<'_> {
+impl<'a> Types<'a> {
+    pub(crate) fn of(btf: &'a Btf) -> Option<Types<'a>> {
+        Some(Types { btf, page: btf.structure("page")?, folio: btf.structure("folio") })
+    }
+
     /// The size of `struct page`, if it makes sense: whole words, and not absurdly many.
     pub(crate) fn page_bytes(&self) -> Option<u64> {
         self.btf.size(self.page).filter(|bytes| bytes % 8 == 0 && (32..=256).contains(bytes))
     }
 
     /// A flag by its name in `enum pageflags`.
-    fn flag(&self, name: &str) -> Option<Slot> {
+    pub(crate) fn flag(&self, name: &str) -> Option<Slot> {
         let bit = u64::try_from(self.btf.enumerator("pageflags", name)?).ok()?;
         let flags = self.btf.member(self.page, "flags")?;
         if bit >= 64 { None } else { Slot::new(flags.offset, (bit, 1)) }
     }
 
-    /// A member of a tail page, counted from the head, and whether it is in `struct folio`: there since 6.1
-    /// (v6.3 for most), in `struct page`'s union of tail pages before.
-    pub(crate) fn in_tail(&self, page: u8, name: &str) -> Option<(Place, bool)> {
+    /// A member of a tail page, counted from the head: in `struct folio` where it has one of this name, in the
+    /// union of tail pages in `struct page` before (most moved with 6.3).
+    pub(crate) fn in_tail(&self, page: u8, name: &str) -> Option<Place> {
         let before = u64::from(page) * self.page_bytes()?;
-        let of_folio = || {
-            let place = self.btf.member(self.folio?, name)?;
-            (place.offset >= before).then_some((place, true))
-        };
+        let of_folio = || self.btf.member(self.folio?, name).filter(|place| place.offset >= before);
         let of_page = || {
             let place = self.btf.member(self.page, name)?;
-            Some((Place { offset: place.offset.checked_add(before)?, ..place }, false))
+            Some(Place { offset: place.offset.checked_add(before)?, ..place })
         };
         of_folio().or_else(of_page)
     }
 
     /// The order of a large folio: a byte of its own up to 6.5, then the lowest byte of the first tail's flags.
-    fn order(&self) -> Option<Slot> {
-        let byte = ["compound_order", "_folio_order"].iter().find_map(|name| self.in_tail(1, name));
-        match byte {
-            Some((place, _)) => Slot::of(place),
-            None => Slot::new(self.in_tail(1, "_flags_1")?.0.offset, (0, 8)),
+    pub(crate) fn order(&self) -> Option<Slot> {
+        match ["compound_order", "_folio_order"].iter().find_map(|name| self.in_tail(1, name)) {
+            Some(place) => Slot::of(place),
+            None => Slot::new(self.in_tail(1, "_flags_1")?.offset, (0, 8)),
         }
     }
 
-    /// The slot of `field`, counted as [`Fields`] says.
-    fn find(&self, field: Field) -> Option<Slot> {
-        ever(field).iter().find_map(|member| self.place_of(field, member))
-    }
-
-    /// The slot of `field` if this kernel calls it as `member` does.
-    fn place_of(&self, field: Field, member: &Member) -> Option<Slot> {
+    /// The slot of `field`, counted as [`Fields`] says, if this kernel calls it as `member` does.
+    fn slot_of(&self, field: Field, member: &Member<'_>) -> Option<Slot> {
         let page_words = self.page_bytes()? as usize / 8;
         let per_page = field.row().scope == Scope::Page;
         if member.flag && member.offset == 0 {
@@ -218,13 +215,13 @@ impl Types<'_> {
         }
         if field == Field::MaybeShared {
             // No member of its own: the highest bit of the word of both slots.
-            let (ids, _) = self.in_tail(member.page, "_mm_ids")?;
+            let ids = self.in_tail(member.page, "_mm_ids")?;
             return Slot::new(ids.offset, (ids.bytes.checked_mul(8)?.checked_sub(1)?, 1));
         }
         let place = match (per_page, member.page) {
             (true, 0) => self.btf.member(self.page, member.name)?,
             (true, _) => return None,
-            (false, page) => self.in_tail(page, member.name)?.0,
+            (false, page) => self.in_tail(page, member.name)?,
         };
         if field == Field::Deferred {
             return Slot::new(place.offset, (0, 64));

@@ -165,6 +165,10 @@ pub enum Why {
     SwapCached,
     /// It is a huge page of the pool, which is never split.
     Hugetlb,
+    /// It belongs to no file any more.
+    Truncated,
+    /// The file system has something to write that it keeps with the folio.
+    Dirty,
 }
 
 impl std::fmt::Display for Why {
@@ -178,6 +182,8 @@ impl std::fmt::Display for Why {
             Why::Locked => f.write_str("locked in memory"),
             Why::Written => f.write_str("written since MADV_FREE"),
             Why::Unmapped => f.write_str("not mapped"),
+            Why::Truncated => f.write_str("truncated: it belongs to no file any more"),
+            Why::Dirty => f.write_str("not written to the disk yet"),
             Why::SwapCached => f.write_str("in the swap cache, split to order 0 only"),
             Why::Hugetlb => f.write_str("hugetlb pages are never split"),
             Why::OnlyToPages => f.write_str("this kernel splits anonymous folios to order 0 only"),
@@ -204,6 +210,10 @@ pub enum Errno {
     Eagain,
     /// No such device, or no such NUMA node.
     Enodev,
+    /// Permission denied.
+    Eacces,
+    /// Operation not supported.
+    Eopnotsupp,
 }
 
 impl Errno {
@@ -218,6 +228,8 @@ impl Errno {
             Errno::Enosys => "ENOSYS",
             Errno::Eagain => "EAGAIN",
             Errno::Enodev => "ENODEV",
+            Errno::Eacces => "EACCES",
+            Errno::Eopnotsupp => "EOPNOTSUPP",
         }
     }
 }

@@ -49,9 +49,9 @@ laws! {
     /// An empty slot counts −1; two slots name two address spaces; a slot counts no more than its address
     /// space maps; an unmapped folio has empty slots and is not shared.
     I8 { "I8" },
-    /// NR_ANON_MAPPED = pages of anonymous folios that any entry maps.
+    /// NR_ANON_MAPPED = pages of anonymous folios that any entry maps; NR_FILE_MAPPED the same of files' folios.
     I9 { "I9" },
-    /// NR_ANON_THPS = anonymous folios that a PMD maps.
+    /// NR_ANON_THPS = anonymous folios that a PMD maps; NR_SHMEM_PMDMAPPED and NR_FILE_PMDMAPPED the same of files' folios.
     I10 { "I10" },
     /// An exclusive page is mapped by one entry at most.
     I11 { "I11" },
@@ -104,17 +104,11 @@ pub fn check(m: &Machine, truth: &Truth, violations: &mut Vec<Violation>) {
             continue;
         }
         checker.check_folio(folio, laws);
-        let counted = !folio.is_large() || m.policy.anon_mapped_counts_thps;
-        if folio.kind.is_anon() && counted {
-            totals.mapped += i64::from(truth.mapped_pages(folio));
-        }
-        totals.whole += i64::from(folio.kind.is_anon() && truth.folio(folio).pmds > 0);
+        totals.add(m, truth, folio);
     }
     checker.check_slots_of_swap();
     checker.check_hugetlb_pool();
-    for (law, stat, expected) in
-        [(Law::I9, Stat::AnonMapped, totals.mapped), (Law::I10, Stat::AnonThps, totals.whole)]
-    {
+    for (law, stat, expected) in totals.expected() {
         let found = m.stats.get(stat);
         if laws.has(law) && found != expected {
             let what = stat.key();
@@ -131,10 +125,40 @@ pub fn check(m: &Machine, truth: &Truth, violations: &mut Vec<Violation>) {
     }
 }
 
+/// What the statistics have to say.
 #[derive(Default)]
 struct Totals {
-    mapped: i64,
-    whole: i64,
+    anon: i64,
+    anon_thps: i64,
+    file: i64,
+    shmem_pmds: i64,
+    file_pmds: i64,
+}
+
+impl Totals {
+    fn add(&mut self, m: &Machine, truth: &Truth, folio: Folio) {
+        let (mapped, whole) = match folio.kind {
+            Kind::Anon | Kind::Ksm => (&mut self.anon, &mut self.anon_thps),
+            Kind::Shmem => (&mut self.file, &mut self.shmem_pmds),
+            Kind::File => (&mut self.file, &mut self.file_pmds),
+            Kind::Hugetlb | Kind::Zero => return,
+        };
+        let only_small = folio.kind.is_anon() && !m.policy.anon_mapped_counts_thps;
+        if !(only_small && folio.is_large()) {
+            *mapped += i64::from(truth.mapped_pages(folio));
+        }
+        *whole += i64::from(truth.folio(folio).pmds > 0);
+    }
+
+    const fn expected(&self) -> [(Law, Stat, i64); 5] {
+        [
+            (Law::I9, Stat::AnonMapped, self.anon),
+            (Law::I10, Stat::AnonThps, self.anon_thps),
+            (Law::I9, Stat::FileMapped, self.file),
+            (Law::I10, Stat::ShmemPmdMapped, self.shmem_pmds),
+            (Law::I10, Stat::FilePmdMapped, self.file_pmds),
+        ]
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -85,6 +85,28 @@ pub enum Pin {
     },
 }
 
+/// Whether a registered io_uring buffer keeps one pin for several pages of a folio.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PinMerge {
+    /// Each page keeps its pin.
+    Never,
+    /// If all pages of the buffer are one folio's.
+    OneFolio,
+    /// If the buffer consists of folios of one size, of which only the first and the last are covered in part.
+    EqualFolios,
+}
+
+/// Which mappings of files io_uring cannot register as buffers, which are pinned for long and for writing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PinRefuses {
+    /// All.
+    Files,
+    /// Those of files on a disk: EOPNOTSUPP, after the pages were brought in.
+    Disks,
+    /// Shared ones of files on a disk: EFAULT, before anything is touched.
+    SharedDisks,
+}
+
 /// How the deferred split queue works.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DeferredQueue {
@@ -203,6 +225,30 @@ pub enum HugetlbMigrate {
     ToAny,
 }
 
+/// What a fault maps of a large file folio by PTEs, where it does not map around itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum FileFault {
+    /// The page.
+    OnePage,
+    /// All of the folio, if it is shared memory without a name (memfd, shared anonymous memory).
+    AnonShmem,
+    /// All of the folio, if it is shared memory.
+    Shmem,
+    /// All of the folio.
+    WholeFolio,
+}
+
+/// What truncation and holes do to a large folio of which they cover a part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PartialTruncate {
+    /// The pages are filled with zeroes, and stay.
+    Zero,
+    /// The folio is split to single pages.
+    SplitToPages,
+    /// The folio is split around the ends of the range, into pieces as large as they can be.
+    SplitAround,
+}
+
 /// When a per-CPU batch of pages bound for the LRU is emptied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LruFlush {
@@ -252,8 +298,9 @@ macro_rules! policies {
 
         mod table {
             use super::{
-                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate, HugetlbRestore, LargeReuse, LazyFreeCount, LruFlush, MadvFree, MigrateQueue, Pin,
-                PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
+                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate,
+                HugetlbRestore, LargeReuse, LazyFreeCount, LruFlush, MadvFree, MigrateQueue, PartialTruncate, Pin, PinMerge,
+                PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
             };
             $(
                 #[allow(non_upper_case_globals)]
@@ -359,6 +406,12 @@ policies! {
         (at(5, 1), Pin::Reference, "io_sqe_buffer_register(), fs/io_uring.c (v5.1)"),
         (at(5, 7), Pin::Counted { from_order: 2 }, "hpage_pincount_available(), include/linux/mm.h (v5.10)"),
         (at(5, 18), Pin::Counted { from_order: 1 }, "folio_maybe_dma_pinned(), include/linux/mm.h (v6.1), Linux commit 5232c63f46fd (v5.18)"),
+    ],
+    /// Whether a registered buffer keeps one pin for several pages of a folio.
+    pin_merge: PinMerge = [
+        (FIRST, PinMerge::Never, "io_sqe_buffer_register(), io_uring/rsrc.c (v6.1)"),
+        (at(6, 3), PinMerge::OneFolio, "Linux commit 57bebf807e2a (\"io_uring/rsrc: optimise registered huge pages\", v6.3; not read)"),
+        (at(6, 12), PinMerge::EqualFolios, "io_try_coalesce_buffer(), io_uring/rsrc.c (v6.12, v7.2), Linux commit a8edbb424b13 (start unverified)"),
     ],
     /// fork copies pages that the parent pinned, instead of sharing them.
     fork_copies_pinned: bool = [
@@ -641,17 +694,146 @@ policies! {
         (FIRST, false, "wp_page_copy(), mm/memory.c (v5.10)"),
         (at(5, 14), true, "wp_page_copy(), mm/memory.c (v5.14), Linux commit f4c4a3f48480 (posted 2021-06-01, after v5.13-rc4)"),
     ],
+    /// Pages around a read fault that are mapped with it, where the page cache has them; 1 where only the page is.
+    fault_around: u64 = [
+        (FIRST, 1, "__do_fault(), mm/memory.c (v2.6.39)"),
+        (at(3, 15), 16, "do_fault_around(), mm/memory.c (v4.4); Linux commit 8c6e50b0290c (v3.15; release unverified)"),
+    ],
+    /// Of a large folio a fault maps only the first page around itself.
+    fault_around_skips_tails: bool = [
+        (FIRST, true, "filemap_map_pages(), mm/filemap.c (v4.8): the mapping of a tail is not that of the file"),
+        (at(5, 2), false, "filemap_map_pages(), mm/filemap.c (v5.10; start unverified)"),
+    ],
+    /// Of a large folio a fault maps all pages around itself, also those outside its window.
+    fault_around_whole_folios: bool = [
+        (FIRST, false, "filemap_map_folio_range(), mm/filemap.c (v6.12)"),
+        (at(6, 18), true, "filemap_map_folio_range(), mm/filemap.c, Linux commit 357b92761d94 (v6.18)"),
+    ],
+    /// What other faults map of a large file folio by PTEs.
+    file_fault: FileFault = [
+        (FIRST, FileFault::OnePage, "alloc_set_pte(), finish_fault(), mm/memory.c (v4.8, v6.8)"),
+        (at(6, 11), FileFault::AnonShmem, "finish_fault(), mm/memory.c, Linux commit 43e027e41423 (v6.11)"),
+        (at(6, 17), FileFault::Shmem, "finish_fault(), mm/memory.c (v6.17; start unverified)"),
+        (at(6, 18), FileFault::WholeFolio, "finish_fault(), mm/memory.c, Linux commit 19773df031bc (v6.18)"),
+    ],
+    /// MADV_NOHUGEPAGE keeps PMDs of file folios out of an area, too.
+    nohuge_keeps_file_pmds_out: bool = [
+        (FIRST, false, "do_set_pmd(), mm/memory.c (v4.8, v6.11)"),
+        (at(6, 12), true, "do_set_pmd(), mm/memory.c (v6.12; start unverified)"),
+    ],
+    /// A PMD that is mapped to a file folio whose pages had PTEs clears PG_double_map, if no page has one.
+    file_pmd_clears_double_map: bool = [
+        (FIRST, false, "page_add_file_rmap(), mm/rmap.c (v4.8, v5.10)"),
+        (at(5, 18), true, "page_add_file_rmap(), mm/rmap.c, Linux commit bd55b0c2d64e (v5.18)"),
+    ],
+    /// Shared memory can be in huge pages (`huge=`, `shmem_enabled`).
+    shmem_huge: bool = [
+        (FIRST, false, "shmem_getpage_gfp(), mm/shmem.c (v4.7)"),
+        (at(4, 8), true, "shmem_getpage_gfp(), mm/shmem.c (v4.8)"),
+    ],
+    /// `huge=within_size` asks whether the file reaches behind the page, not whether it reaches behind the huge page:
+    /// the first page of one is taken for its end.
+    shmem_within_size_rounds_index: bool = [
+        (FIRST, true, "shmem_getpage_gfp(), mm/shmem.c (v4.8, v5.10)"),
+        (at(5, 17), false, "shmem_is_huge(), mm/shmem.c (v6.1; start unverified)"),
+    ],
+    /// Shared memory can be in folios between a page and a PMD (`hugepages-<size>/shmem_enabled`).
+    shmem_mthp: bool = [
+        (FIRST, false, "shmem_alloc_and_add_folio(), mm/shmem.c (v6.9)"),
+        (at(6, 11), true, "shmem_allowable_huge_orders(), mm/shmem.c (v6.11)"),
+    ],
+    /// The smallest order of these that sysfs knows.
+    shmem_mthp_smallest: u8 = [
+        (FIRST, 2, "thpsize_create(), mm/huge_memory.c (v6.11)"),
+        (at(6, 12), 1, "thpsize_create(), mm/huge_memory.c (v6.12; start unverified)"),
+    ],
+    /// Huge pages of a tmpfs file are allocated only for areas that could map them by a PMD.
+    tmpfs_huge_fits_area: bool = [
+        (FIRST, false, "shmem_alloc_and_add_folio(), mm/shmem.c (v6.11)"),
+        (at(6, 12), true, "shmem_suitable_orders(), mm/shmem.c (v6.12)"),
+    ],
+    /// `huge=` of a tmpfs mount is for folios of every size: where a huge page meets cached pages, smaller ones are tried.
+    tmpfs_huge_any_order: bool = [
+        (FIRST, false, "shmem_huge_global_enabled(), mm/shmem.c (v6.12)"),
+        (at(6, 17), true, "shmem_huge_global_enabled(), mm/shmem.c (v7.2; start unverified)"),
+    ],
+    /// The same mistake of the sizes' `within_size`.
+    shmem_sizes_round_index: bool = [
+        (FIRST, true, "shmem_allowable_huge_orders(), mm/shmem.c (v6.11)"),
+        (Release::new(6, 12, 9), false, "shmem_allowable_huge_orders(), mm/shmem.c (v6.12.107; a backport, start unverified)"),
+    ],
+    /// XFS uses large folios.
+    xfs_large: bool = [
+        (FIRST, false, "xfs_setup_inode(), fs/xfs/xfs_iops.c (v5.17)"),
+        (at(5, 18), true, "mapping_set_large_folios(), xfs_setup_inode(), fs/xfs/xfs_iops.c (v5.18)"),
+    ],
+    /// ext4 uses large folios.
+    ext4_large: bool = [
+        (FIRST, false, "ext4_iget(), fs/ext4/inode.c (v6.15)"),
+        (at(6, 16), true, "ext4_set_inode_mapping_order(), fs/ext4/inode.c (v6.16)"),
+    ],
+    /// The order of the folios that a fault on a page that is not cached reads around it, where the file takes large ones.
+    read_around_order: u8 = [
+        (FIRST, 2, "page_cache_ra_order(), mm/readahead.c (v5.18, v6.12)"),
+        (at(6, 16), 0, "page_cache_ra_order(), mm/readahead.c (v6.16; start unverified)"),
+    ],
+    /// What truncation and holes do to a large folio that they cover in part.
+    partial_truncate: PartialTruncate = [
+        (FIRST, PartialTruncate::Zero, "shmem_undo_range(), mm/shmem.c (v4.8)"),
+        (at(5, 7), PartialTruncate::SplitToPages, "shmem_punch_compound(), mm/shmem.c (v5.10), Linux commit 71725ed10c40 (v5.7; release unverified)"),
+        (at(6, 15), PartialTruncate::SplitAround, "truncate_inode_partial_folio(), mm/truncate.c (v6.17)"),
+    ],
+    /// A folio on a disk that truncation could not split is unmapped.
+    truncate_unmaps_unsplit: bool = [
+        (FIRST, false, "truncate_inode_partial_folio(), mm/truncate.c (v6.17)"),
+        (Release::new(6, 12, 59), true, "try_folio_split_or_unmap(), mm/truncate.c (v6.12.107; a backport, start unverified)"),
+        (at(6, 13), false, "truncate_inode_partial_folio(), mm/truncate.c (v6.17)"),
+        (at(6, 18), true, "try_folio_split_or_unmap(), mm/truncate.c (v6.18)"),
+    ],
+    /// No entry maps what lies behind the end of a file on a disk, not even as part of a large folio.
+    file_maps_end_with_file: bool = [
+        (FIRST, false, "finish_fault(), mm/memory.c (v6.12)"),
+        (Release::new(6, 12, 59), true, "finish_fault(), filemap_map_pages() (v6.12.107; a backport, start unverified)"),
+        (at(6, 13), false, "finish_fault(), mm/memory.c (v6.17; unverified)"),
+        (at(6, 18), true, "finish_fault(), filemap_map_pages() (v6.18)"),
+    ],
+    /// drop_caches drains the LRU batches first.
+    drop_caches_drains: bool = [
+        (FIRST, false, "drop_caches_sysctl_handler(), fs/drop_caches.c (v5.10, v6.1)"),
+        (at(6, 6), true, "drop_caches_sysctl_handler(), fs/drop_caches.c (v6.12; start unverified)"),
+    ],
+    /// File folios can be split to an order above 0.
+    split_file_to_order: bool = [
+        (FIRST, false, "split_huge_page_to_list(), mm/huge_memory.c (v6.8)"),
+        (at(6, 9), true, "split_huge_page_to_list_to_order(), mm/huge_memory.c (v6.9)"),
+    ],
+    /// So can folios of shared memory.
+    split_shmem_to_order: bool = [
+        (FIRST, false, "split_huge_page_to_list_to_order(), mm/huge_memory.c (v6.9, v6.13)"),
+        (at(6, 14), true, "split_huge_page_to_list_to_order(), mm/huge_memory.c (v6.14; start unverified)"),
+    ],
+    /// Which mappings of files cannot be pinned for long and for writing.
+    pin_refuses: PinRefuses = [
+        (FIRST, PinRefuses::Files, "io_sqe_buffer_register(), fs/io_uring.c (v5.1)"),
+        (at(5, 10), PinRefuses::Disks, "io_pin_pages(), io_uring/io_uring.c (v5.10.223, v6.1; start unverified)"),
+        (at(6, 5), PinRefuses::SharedDisks, "check_vma_flags(), writable_file_mapping_allowed(), mm/gup.c (v6.5; start unverified)"),
+    ],
+    /// mlock and MADV_POPULATE empty the CPU's LRU batches behind each area that they made present.
+    populate_drains: bool = [
+        (FIRST, false, "populate_vma_page_range(), mm/gup.c (v5.10)"),
+        (at(5, 18), true, "populate_vma_page_range(), faultin_page_range(), mm/gup.c (v6.18; start unverified)"),
+    ],
+    /// MADV_POPULATE says EFAULT behind the end of a file; before, ENOMEM.
+    populate_says_efault: bool = [
+        (FIRST, false, "madvise_populate(), mm/madvise.c (v6.8)"),
+        (at(6, 1), true, "madvise_populate(), mm/madvise.c (v6.1.192; a backport, start unverified)"),
+        (at(6, 2), false, "madvise_populate(), mm/madvise.c (v6.8)"),
+        (at(6, 9), true, "madvise_populate(), mm/madvise.c, Linux commit 631426ba1d45 (v6.9)"),
+    ],
     /// MADV_POPULATE_READ and MADV_POPULATE_WRITE exist.
     madv_populate: bool = [
         (FIRST, false, "include/uapi/asm-generic/mman-common.h (v5.13)"),
         (at(5, 14), true, "madvise_populate(), mm/madvise.c (v5.14)"),
-    ],
-    /// A fault that MADV_POPULATE cannot handle is EFAULT; before, ENOMEM.
-    populate_says_fault: bool = [
-        (FIRST, false, "madvise_populate(), mm/madvise.c (v5.14)"),
-        (at(6, 1), true, "madvise_populate(), mm/madvise.c (v6.1.192; a backport, start unverified)"),
-        (at(6, 2), false, "madvise_populate(), mm/madvise.c (v6.2 to v6.8; unverified)"),
-        (at(6, 9), true, "Linux commit 631426ba1d45 (\"mm/madvise: make MADV_POPULATE_(READ|WRITE) handle VM_FAULT_RETRY properly\", v6.9; release unverified)"),
     ],
     /// The page type of hugetlb that the head's `_mapcount` holds, as stored.
     hugetlb_type: Option<i32> = [

@@ -129,6 +129,18 @@ impl Rmap<'_> {
         self.called(Call::whole(Function::AddFile, folio));
         let mapped = self.scheme.add_rmap(self.counters, folio, folio.range(), Level::Pmd, by);
         self.count_mapped(folio, mapped);
+        let first = mapped.pmd && mapped.pages == folio.pages();
+        if first && self.policy.file_pmd_clears_double_map {
+            self.clear_double_map(folio);
+        }
+    }
+
+    /// PG_double_map of a file folio only says that it had PTEs once, since nothing is biased by it.
+    fn clear_double_map(&self, folio: Folio) {
+        let kept = self.scheme.info().fields.contains(&Field::DoubleMap);
+        if kept && self.counters.read(Field::DoubleMap, folio.head) != 0 {
+            self.counters.set(Field::DoubleMap, folio.head, 0);
+        }
     }
 
     /// Copies PTE mappings to a child at fork; `by` is the child. Afterwards the pages are not exclusive.

@@ -5,7 +5,7 @@ use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
 use crate::query::{Query, Tally};
-use crate::units::{Folio, PageRange};
+use crate::units::{Folio, Kind, PageRange};
 
 /// Bytes of a base page.
 pub const PAGE_BYTES: u64 = 4096;
@@ -65,7 +65,12 @@ pub fn smaps(m: &Machine, mm: &Mm, vma: &Vma) -> Smaps {
         match mm.table.pmd(found) {
             Pmd::Leaf(entry) if !entry.is_zero() => {
                 let folio = m.folio(entry.page());
-                smaps.anon_huge += u64::from(folio.pages()) * PAGE_BYTES;
+                let huge = match folio.kind {
+                    Kind::Shmem => &mut smaps.shmem_pmd,
+                    Kind::File => &mut smaps.file_pmd,
+                    _ => &mut smaps.anon_huge,
+                };
+                *huge += u64::from(folio.pages()) * PAGE_BYTES;
                 account(m, &mut smaps, folio, folio.range(), true);
             }
             Pmd::Table => account_table(m, mm, &mut smaps, found, stop),

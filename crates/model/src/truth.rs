@@ -38,7 +38,7 @@ pub struct FolioTruth {
     pub ptes: u64,
     /// References of those who asked for pages, and of batches and lists.
     pub held: i64,
-    /// References of the swap cache, one for each page, and of the page cache.
+    /// References of the swap cache or the page cache, one for each page, and of private data.
     pub cached: i64,
     /// FOLL_PINs.
     pub pins: u64,
@@ -151,6 +151,12 @@ impl Truth {
             let folio = m.folio(head);
             self.folios[head.index()].cached = m.known(folio).pagecache_references(folio);
         }
+        m.files.each(|file| {
+            file.cache.each(m, |index, folio| {
+                let private = i64::from(file.cache.state(index).private);
+                self.folios[folio.head.index()].cached = i64::from(folio.pages()) + private;
+            });
+        });
         let slots = m.scheme.info().fields.contains(&Field::MmId0);
         let vmas = m.scheme.info().capabilities.needs_vma_pages;
         m.each_mm(|mm| {

@@ -76,6 +76,9 @@ fn the_model_prints_what_real_kernels_printed() {
         ("swap", 8),
         ("hugetlb", 13),
         ("hugetlb-pin", 4),
+        ("shmem-small", 10),
+        ("shmem-thp", 10),
+        ("shmem-mthp", 5),
     ] {
         assert_eq!(compared.get(name), Some(&kernels), "{name}");
     }

@@ -52,7 +52,7 @@ pub(crate) trait Frames {
     /// Looks at the frames of `runs`, which are sorted and do not overlap, and at the folios that they are in.
     fn look(&mut self, runs: &[Run]) -> Result<(), Unavailable>;
 
-    /// Looks at the same once more; false if what counts is not what it was at the last look.
+    /// Looks at the same once more; false if what counts is not what it was.
     fn look_again(&mut self) -> Result<bool, Unavailable>;
 
     /// The folio that `frame`, which was looked at, is in.

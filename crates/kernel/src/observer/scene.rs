@@ -98,22 +98,18 @@ impl<F: Frames> Observer for Scene<F> {
             .collect();
         let mut observation = Observation::default();
         let mut words = self.pagemaps(&mappings)?;
-        self.frames.look(&runs(&words))?;
-        loop {
+        for reading in 0..MOST_READINGS {
+            observation.retries = reading;
+            self.frames.look(&runs(&words))?;
             let seen = self.areas(&mappings)?;
+            // What lies between two equal readings of the page tables and the counters was read in that state.
             let again = self.pagemaps(&mappings)?;
-            let is_same_frames = again == words;
-            let is_settled = is_same_frames && self.frames.look_again()?;
-            if is_settled || observation.retries + 2 > MOST_READINGS {
-                observation.settled = is_settled;
+            observation.settled = again == words && self.frames.look_again()?;
+            if observation.settled || reading + 1 == MOST_READINGS {
                 self.tell(&seen, &words, &mut observation);
                 break;
             }
-            observation.retries += 1;
-            if !is_same_frames {
-                words = again;
-                self.frames.look(&runs(&words))?;
-            }
+            words = again;
         }
         for process in watched {
             if self.processes.contains_key(&(process.name.clone(), process.pid)) {

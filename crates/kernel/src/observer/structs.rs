@@ -33,10 +33,11 @@ pub(crate) struct Structs {
     folios: Vec<Folio>,
     counts: Words,
     flags: Words,
-    /// What kpagecount says of the folios' pages, and kpageflags of their heads.
+    /// What kpagecount says of the folios' pages.
     counted: Vec<u64>,
+    flagged: Vec<u64>,
+    /// The words of the last look but one.
     before: Vec<u64>,
-    counted_before: Vec<u64>,
     masks: row::Masks,
 }
 
@@ -91,8 +92,8 @@ impl Structs {
             counts: Words::need(KPAGECOUNT)?,
             flags: Words::need(KPAGEFLAGS)?,
             counted: Vec::new(),
+            flagged: Vec::new(),
             before: Vec::new(),
-            counted_before: Vec::new(),
         })
     }
 
@@ -182,7 +183,6 @@ impl Structs {
     /// Reads what /proc says of the folios' pages.
     fn read_proc(&mut self) -> Result<(), Unavailable> {
         self.counted.clear();
-        let mut heads = Vec::new();
         let mut at = 0;
         while at < self.folios.len() {
             let start = at;
@@ -194,25 +194,15 @@ impl Structs {
             }
             let counted = self.counted.len();
             self.counts.read(first, end - first, &mut self.counted)?;
-            heads.clear();
-            // Of a large folio only the head's flags are asked for.
-            let is_large = self.folios[start].block.order > 0;
-            if !is_large {
-                self.flags.read(first, end - first, &mut heads)?;
-            }
-            for index in start..at {
-                let block = self.folios[index].block;
-                let offset = (block.head - first) as usize;
-                let flags = match heads.get(offset) {
-                    Some(flags) => *flags,
-                    None => {
-                        let mut one = Vec::new();
-                        self.flags.read(block.head, 1, &mut one)?;
-                        one[0]
-                    }
-                };
-                self.folios[index].counted = counted + offset;
-                self.folios[index].flags = flags & (kpf::ZERO | kpf::HUGE);
+            for folio in &mut self.folios[start..at] {
+                folio.counted = counted + (folio.block.head - first) as usize;
+                // Whether it is a zero page or of hugetlb; the two are never both anonymous and small.
+                let words = &self.pages.all()[folio.words..];
+                if folio.block.order > 0 || self.fields.mapping.get(words) & row::ANON == 0 {
+                    self.flagged.clear();
+                    self.flags.read(folio.block.head, 1, &mut self.flagged)?;
+                    folio.flags = self.flagged[0] & (kpf::ZERO | kpf::HUGE);
+                }
             }
         }
         Ok(())
@@ -243,15 +233,11 @@ impl Frames for Structs {
         self.before.clear();
         self.before.extend_from_slice(self.pages.all());
         self.pages.refresh(&mut *self.memory)?;
-        std::mem::swap(&mut self.counted, &mut self.counted_before);
-        let folios = self.folios.clone();
-        self.read_proc()?;
-        let same_pages = self.folios.iter().all(|folio| {
+        Ok(self.folios.iter().all(|folio| {
             let length = folio.block.pages() as usize * self.fields.page_words;
             let before = &self.before[folio.words..][..length];
             self.masks.same(before, self.words(folio), self.address(folio.block))
-        });
-        Ok(same_pages && self.counted == self.counted_before && folios == self.folios)
+        }))
     }
 
     fn folio(&self, frame: u64) -> Block {

@@ -20,44 +20,44 @@ pub(super) struct Block {
     /// The pages that have these members.
     pub(super) pages: &'static [u8],
     /// The members; their `page` is filled in from `pages`.
-    pub(super) members: &'static [Member],
+    pub(super) members: &'static [Member<'static>],
 }
 
-pub(super) const fn part(offset: u8, bytes: u8, name: &'static str, note: &'static str) -> Member {
+pub(super) const fn part(offset: u8, bytes: u8, name: &'static str, note: &'static str) -> Member<'static> {
     Member { page: 0, offset, bytes, bits: None, flag: false, name, field: None, note }
 }
 
 /// A whole word.
-pub(super) const fn word(index: u8, name: &'static str, note: &'static str) -> Member {
+pub(super) const fn word(index: u8, name: &'static str, note: &'static str) -> Member<'static> {
     part(index * 8, 8, name, note)
 }
 
 /// The lower four bytes of a word.
-pub(super) const fn low(index: u8, name: &'static str, note: &'static str) -> Member {
+pub(super) const fn low(index: u8, name: &'static str, note: &'static str) -> Member<'static> {
     part(index * 8, 4, name, note)
 }
 
 /// The upper four bytes of a word.
-pub(super) const fn high(index: u8, name: &'static str, note: &'static str) -> Member {
+pub(super) const fn high(index: u8, name: &'static str, note: &'static str) -> Member<'static> {
     part(index * 8 + 4, 4, name, note)
 }
 
 /// A list head: two words.
-pub(super) const fn list(index: u8, name: &'static str, note: &'static str) -> Member {
+pub(super) const fn list(index: u8, name: &'static str, note: &'static str) -> Member<'static> {
     part(index * 8, 16, name, note)
 }
 
 /// One bit of the flags word.
-pub(super) const fn flag(name: &'static str, note: &'static str) -> Member {
+pub(super) const fn flag(name: &'static str, note: &'static str) -> Member<'static> {
     Member { flag: true, ..word(0, name, note) }
 }
 
-impl Member {
-    pub(super) const fn counts(self, field: Field) -> Member {
+impl Member<'_> {
+    pub(super) const fn counts(self, field: Field) -> Self {
         Member { field: Some(field), ..self }
     }
 
-    pub(super) const fn bits(self, low: u8, high: u8) -> Member {
+    pub(super) const fn bits(self, low: u8, high: u8) -> Self {
         Member { bits: Some((low, high)), flag: low == high, ..self }
     }
 }
@@ -67,7 +67,7 @@ pub(super) const fn block(
     to: (u16, u16),
     pages: &'static [u8],
     source: &'static str,
-    members: &'static [Member],
+    members: &'static [Member<'static>],
 ) -> Block {
     Block { range: series(from, to), source, pages, members }
 }

@@ -15,6 +15,21 @@ pub enum ThpMode {
     Inherit,
 }
 
+/// Where a size of folios is used in shared memory without a name (`hugepages-<size>/shmem_enabled`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ShmemMode {
+    /// Everywhere.
+    Always,
+    /// As `shmem_enabled` of all sizes says, which stays `never` here.
+    Inherit,
+    /// Where the file reaches to the end of the folio.
+    WithinSize,
+    /// Where MADV_HUGEPAGE asks for it.
+    Advise,
+    /// Nowhere.
+    Never,
+}
+
 /// The settings of a machine.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Config {
@@ -28,6 +43,8 @@ pub struct Config {
     pub thp: ThpMode,
     /// `enabled` of each size.
     pub sizes: [ThpMode; 10],
+    /// `shmem_enabled` of each size.
+    pub shmem_sizes: [ShmemMode; 10],
     /// khugepaged's `max_ptes_none`: a THP with more zero-filled pages than this is underused.
     pub max_ptes_none: u32,
     /// khugepaged's `max_ptes_swap`: it collapses no range with more swap entries than this.
@@ -59,6 +76,7 @@ impl Config {
             nodes: 1,
             thp: ThpMode::Madvise,
             sizes,
+            shmem_sizes: [ShmemMode::Never; 10],
             max_ptes_none: (1 << pmd_order) - 1,
             max_ptes_swap: (1 << pmd_order) / 8,
             max_ptes_shared: (1 << pmd_order) / 2,

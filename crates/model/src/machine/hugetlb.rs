@@ -160,16 +160,6 @@ impl Hugetlb {
         }
     }
 
-    /// The process that pages of a private mapping were promised to gave up these offsets.
-    pub fn give_back(&self, root: AnonRoot, indexes: Range<u64>) {
-        let mut objects = self.objects.borrow_mut();
-        let Some(object) = objects.get_mut(&root) else { return };
-        let before = object.promised.len();
-        object.promised.retain(|index| !indexes.contains(index));
-        let given = before - object.promised.len();
-        self.pool.borrow_mut().counts.reserved -= given as i64;
-    }
-
     /// Feeds the state to a hasher; `number` says what a root is called.
     pub(super) fn hash_into(&self, mut state: &mut dyn Hasher, mut number: impl FnMut(AnonRoot) -> u32) {
         self.pool.borrow().hash(&mut state);
@@ -311,6 +301,29 @@ impl Machine {
         self.get_refs(folio, self.known(folio).pagecache_references(folio) as i32);
     }
 
+    /// The process that pages of a private mapping were promised to gave up these offsets.
+    pub fn unpromise_hugetlb(&self, root: AnonRoot, indexes: Range<u64>) {
+        let mut given = 0;
+        if let Some(object) = self.hugetlb.objects.borrow_mut().get_mut(&root) {
+            let before = object.promised.len();
+            object.promised.retain(|index| !indexes.contains(index));
+            given = before - object.promised.len();
+        }
+        self.return_promises(given as i64);
+    }
+
+    /// So many promises are given back; free pages that are surplus leave the pool with them
+    /// (`return_unused_surplus_pages()`, mm/hugetlb.c).
+    fn return_promises(&self, given: i64) {
+        let surplus = i64::from(self.hugetlb.counts().surplus);
+        for _ in 0..given.min(surplus) {
+            let Some((_, head)) = self.hugetlb.pool.borrow_mut().free.pop_last() else { break };
+            self.hugetlb.pool.borrow_mut().counts.surplus -= 1;
+            self.drop_hugetlb_page(self.folio(head));
+        }
+        self.hugetlb.pool.borrow_mut().counts.reserved -= given;
+    }
+
     /// The last area of a root is gone: a shared mapping's cache is emptied, and what was promised to it is given
     /// back.
     pub fn forget_hugetlb(&self, root: AnonRoot) {
@@ -325,11 +338,10 @@ impl Machine {
             self.put_refs(folio, references as i32);
         }
         let open = object.promised.len() as i64 - freed as i64;
-        let mut pool = self.hugetlb.pool.borrow_mut();
         if object.shared {
-            pool.counts.reserved -= open;
+            self.return_promises(open);
         } else {
-            pool.counts.lost += open;
+            self.hugetlb.pool.borrow_mut().counts.lost += open;
         }
     }
 

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use super::Machine;
 use super::frames::{AnonRoot, FolioFlag};
-use super::vma::{AnonVma, Vma};
+use super::vma::{AnonVma, FileArea, Vma};
 use crate::field::{Field, Scope};
 use crate::stats::Stat;
 use crate::units::{Folio, PageRange};
@@ -31,7 +31,8 @@ impl Machine {
             for vma in mm.vmas.borrow().all() {
                 let anon = vma.anon.map(|anon| AnonVma { id: numbers.anon_vma(anon.id), ..anon });
                 let root = AnonRoot(numbers.root(vma.root));
-                Hash::hash(&Vma { anon, root, ..*vma }, &mut sink);
+                let file = vma.file.map(|area| FileArea { root: AnonRoot(numbers.root(area.root)), ..area });
+                Hash::hash(&Vma { anon, root, file, ..*vma }, &mut sink);
             }
             mm.table.hash_into(sink);
         });
@@ -40,6 +41,7 @@ impl Machine {
         }
         self.ksm.hash_into(sink, |root| numbers.root(root));
         self.hugetlb.hash_into(sink, |root| numbers.root(root));
+        self.files.hash_into(sink, |root| numbers.root(root));
         for root in &numbers.roots {
             self.roots.with(*root, |members| Hash::hash(members, &mut sink));
         }

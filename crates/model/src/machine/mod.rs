@@ -5,6 +5,7 @@
 
 pub mod config;
 mod deferred;
+pub mod files;
 pub mod frames;
 mod free_blocks;
 pub mod holders;
@@ -37,6 +38,7 @@ use crate::stats::{Stat, Stats};
 use crate::units::{Folio, Kind, MmId, Order, PageRange, Pfn};
 use config::Config;
 use deferred::DeferredQueue;
+use files::Files;
 use frames::{FolioFlag, Frames, Mapping};
 use holders::Holders;
 use hugetlb::Hugetlb;
@@ -119,6 +121,8 @@ pub struct Machine {
     pub calls: Calls,
     /// Its huge pages.
     pub hugetlb: Hugetlb,
+    /// Its files and their page cache.
+    pub files: Files,
     counters: Box<dyn CounterMemory>,
     mms: RefCell<Vec<Option<Rc<Mm>>>>,
     roots: Roots,
@@ -169,6 +173,7 @@ impl Machine {
             swap: Swap::default(),
             calls: Calls::default(),
             hugetlb: Hugetlb::default(),
+            files: Files::default(),
             counters,
             // Ids start at 1.
             mms: RefCell::new(vec![None]),
@@ -271,7 +276,7 @@ impl Machine {
         self.ksm.leave(id);
         let mm = self.mms.borrow_mut()[id.0 as usize].take();
         for area in mm.iter().flat_map(|mm| mm.vmas.borrow().all().to_vec()) {
-            self.leave_root(area.root, id);
+            area.roots().for_each(|root| self.leave_root(root, id));
         }
     }
 
@@ -286,6 +291,14 @@ impl Machine {
     /// A fresh folio with one reference; `None` when memory is full.
     pub fn alloc(&self, order: Order, mapping: Mapping) -> Option<Folio> {
         self.alloc_kind(order, Kind::Anon, Some(mapping))
+    }
+
+    /// A fresh folio that may take the place of another one; one for a file belongs to none yet.
+    pub(crate) fn alloc_like(&self, old: Folio) -> Option<Folio> {
+        match old.kind {
+            Kind::File | Kind::Shmem => self.alloc_kind(old.order, old.kind, None),
+            _ => self.alloc(old.order, self.frames.mapping(old)),
+        }
     }
 
     fn alloc_kind(&self, order: Order, kind: Kind, mapping: Option<Mapping>) -> Option<Folio> {
@@ -404,7 +417,9 @@ impl Machine {
         if folio.is_large() {
             for field in self.scheme.info().fields {
                 let queue = matches!(field, Field::Deferred | Field::PartiallyMapped);
-                if field.row().scope == Scope::LargeFolio && !queue {
+                // Of a file folio it only says that it had PTEs once: `free_pages_prepare()` clears it (v4.9, v5.10).
+                let left = *field == Field::DoubleMap && !folio.kind.is_anon();
+                if field.row().scope == Scope::LargeFolio && !queue && !left {
                     bad(*field, folio.head);
                 }
             }
@@ -422,10 +437,15 @@ impl Machine {
             Pin::Absent | Pin::Reference => (false, false),
             Pin::Counted { from_order } => (true, folio.is_large() && folio.order.0 >= from_order),
         };
-        let pagecache = folio.kind == Kind::Hugetlb && self.hugetlb.is_cached(folio);
-        let pagecache_owns_one = pagecache && !self.policy.hugetlb_cached_by_page;
+        let pagecache = self.in_page_cache(folio);
+        let pagecache_owns_one =
+            folio.kind == Kind::Hugetlb && pagecache && !self.policy.hugetlb_cached_by_page;
+        let private = folio.kind == Kind::File
+            && self
+                .file_of(folio)
+                .is_some_and(|file| file.cache.state(self.frames.mapping(folio).index).private);
         let swapcache = self.swap.holds(folio);
-        Known { has_pincount, pins_exist, swapcache, pagecache, pagecache_owns_one, ..Known::default() }
+        Known { has_pincount, pins_exist, swapcache, pagecache, pagecache_owns_one, private }
     }
 
     /// Asks the scheme a question about a page or its folio.
@@ -455,9 +475,8 @@ impl Machine {
         match self.ask(Query::ExpectedRefcount, folio.head, &mut Tally::off()).value() {
             Some(expected) => expected,
             None => {
-                let cached = if self.swap.holds(folio) { i64::from(folio.pages()) } else { 0 };
-                let in_files = self.known(folio).pagecache_references(folio);
-                crate::ops::rmap_walk::count_entries(self, folio) + cached + in_files
+                let cached = i64::from(self.cache_references(folio));
+                crate::ops::rmap_walk::count_entries(self, folio) + cached
             }
         }
     }
@@ -514,7 +533,8 @@ impl Machine {
     pub fn place_of(&self, vma: &Vma, mapping: Mapping, pages: u32) -> Option<(u64, u64)> {
         let first = mapping.index.max(vma.offset);
         let last = (mapping.index + u64::from(pages)).min(vma.offset + (vma.end - vma.start));
-        (mapping.root == vma.root && first < last)
+        let of_file = vma.file.is_some_and(|file| file.root == mapping.root);
+        ((mapping.root == vma.root || of_file) && first < last)
             .then(|| (vma.start + (first - vma.offset), vma.start + (last - vma.offset)))
     }
 
@@ -624,6 +644,7 @@ impl Clone for Machine {
             swap: self.swap.clone(),
             calls: self.calls.clone(),
             hugetlb: self.hugetlb.clone(),
+            files: self.files.copy(),
             counters: self.counters.boxed_clone(),
             mms: RefCell::new(mms),
             roots: self.roots.clone(),

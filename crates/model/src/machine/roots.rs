@@ -34,13 +34,13 @@ impl Roots {
         self.members.borrow().len()
     }
 
-    fn add(&self, mm: MmId) -> AnonRoot {
+    fn add(&self, first: Option<MmId>) -> AnonRoot {
         let mut members = self.members.borrow_mut();
         if let Some(root) = self.free.borrow_mut().pop() {
-            members[root.0 as usize].push(mm);
+            members[root.0 as usize].extend(first);
             return root;
         }
-        members.push(vec![mm]);
+        members.push(first.into_iter().collect());
         AnonRoot(members.len() as u32 - 1)
     }
 
@@ -69,19 +69,29 @@ impl Roots {
 impl Machine {
     /// A new root for anonymous folios of `mm`.
     pub fn add_root(&self, mm: MmId) -> AnonRoot {
+        self.new_root(Some(mm))
+    }
+
+    /// A new root for the folios of a file, which nobody maps yet.
+    pub(super) fn add_file_root(&self) -> AnonRoot {
+        self.new_root(None)
+    }
+
+    fn new_root(&self, first: Option<MmId>) -> AnonRoot {
         if self.roots.free.borrow().is_empty() && self.roots.len() >= self.roots.sweep_at.get() {
             self.roots.sweep(self.used_roots());
         }
-        self.roots.add(mm)
+        self.roots.add(first)
     }
 
-    /// The roots that folios or merged pages belong to: some outlive the last area that could map them.
+    /// The roots that files, folios or merged pages belong to: some outlive the last area that could map them.
     fn used_roots(&self) -> Vec<bool> {
         let mut used = vec![false; self.roots.len()];
         for folio in self.frames.folios() {
             used[self.frames.mapping(folio).root.0 as usize] = true;
         }
         self.ksm.each_mapping(|mapping| used[mapping.root.0 as usize] = true);
+        self.files.each(|file| used[file.root.0 as usize] = true);
         used
     }
 

@@ -53,6 +53,15 @@ pub struct HugetlbArea {
     pub robbed: bool,
 }
 
+/// What an area maps of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FileArea {
+    /// The file, by its root.
+    pub root: AnonRoot,
+    /// Writes go to the file (MAP_SHARED), not to copies of its pages.
+    pub shared: bool,
+}
+
 /// An area of an address space; addresses and offsets are in pages.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Vma {
@@ -70,8 +79,10 @@ pub struct Vma {
     pub locked: bool,
     /// VM_MERGEABLE: ksmd may merge its pages.
     pub mergeable: bool,
-    /// Whose anonymous folios it may map.
+    /// Whose anonymous folios it may map; of a shared file mapping the file's folios, it has no others.
     pub root: AnonRoot,
+    /// The file that it maps.
+    pub file: Option<FileArea>,
     /// With which areas it can become one; `None` while it has mapped nothing but the zero page.
     pub anon: Option<AnonVma>,
     /// VM_HUGETLB: it maps huge pages of the pool; its ends are multiples of their size.
@@ -103,9 +114,22 @@ impl Vma {
         self.end == next.start
             && self.offset + (self.end - self.start) == next.offset
             && self.root == next.root
+            && self.file == next.file
             && self.advice == next.advice
             && self.locked == next.locked
             && self.mergeable == next.mergeable
+    }
+
+    /// Whether writes go to a file, or to huge pages that all see (VM_SHARED).
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.file, Some(FileArea { shared: true, .. }))
+            || matches!(self.hugetlb, Some(HugetlbArea { shared: true, .. }))
+    }
+
+    /// The roots whose folios it may map.
+    pub fn roots(&self) -> impl Iterator<Item = AnonRoot> {
+        let file = self.file.map(|file| file.root).filter(|root| *root != self.root);
+        [self.root].into_iter().chain(file)
     }
 
     /// The offset of page `at`.
@@ -115,8 +139,7 @@ impl Vma {
 
     /// Its permissions as /proc/pid/maps prints them.
     pub const fn permissions(&self) -> &'static str {
-        let shared = matches!(self.hugetlb, Some(HugetlbArea { shared: true, .. }));
-        match (self.protection.read, self.protection.write, shared) {
+        match (self.protection.read, self.protection.write, self.is_shared()) {
             (true, true, false) => "rw-p",
             (true, false, false) => "r--p",
             (false, true, false) => "-w-p",
@@ -246,6 +269,7 @@ mod tests {
             locked: false,
             mergeable: false,
             root: AnonRoot(1),
+            file: None,
             anon: None,
             hugetlb: None,
         }

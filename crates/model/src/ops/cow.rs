@@ -1,6 +1,6 @@
 //! Write faults on pages that may be shared: reuse the page, or copy it.
 
-use super::{Outcome, fault, split_pmd, swap_cache};
+use super::{Outcome, fault, file_fault, split_pmd, swap_cache};
 use crate::event::{Errno, Phase};
 use crate::machine::frames::Mapping;
 use crate::machine::page_table::{Entry, Pmd};
@@ -19,9 +19,17 @@ pub(super) fn write_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
         mm.table.set(at, Entry::present(new.head, true));
         return Ok(());
     }
+    if vma.is_shared() {
+        file_fault::write_shared(m, mm, vma, at);
+        return Ok(());
+    }
     let page = entry.page();
     let folio = m.folio(page);
     let reuse = match folio.kind {
+        Kind::File | Kind::Shmem => {
+            fault::prepare_anon(m, mm, at);
+            false
+        }
         Kind::Ksm => m.policy.ksm_reuse && m.refcount(folio) == 1,
         _ if folio.is_large() => can_reuse_large(m, folio, page),
         _ => can_reuse_small(m, folio),

@@ -1,6 +1,6 @@
 //! exit: an address space goes away, then what its files held.
 
-use super::{hold, hugetlb, zap};
+use super::{hold, hugetlb, truncate, zap};
 use crate::machine::lock::Lock;
 use crate::machine::{Machine, Mm};
 
@@ -18,6 +18,9 @@ pub fn exit(m: &Machine, mm: &Mm) {
     }
     m.remove_mm(mm.id);
     hugetlb::close(m, &areas);
+    for file in areas.iter().filter_map(|area| area.file) {
+        truncate::release(m, file.root);
+    }
     while let Some(held) = m.holders.take_any(mm.id) {
         hold::release(m, &held);
     }

@@ -1,6 +1,6 @@
 //! Page faults: a process touches memory, or the kernel does for it.
 
-use super::{Outcome, cow, hugetlb, swap_in};
+use super::{Outcome, cow, file_fault, hugetlb, swap_in};
 use crate::event::{Errno, Phase};
 use crate::machine::config::ThpMode;
 use crate::machine::frames::Mapping;
@@ -59,6 +59,10 @@ pub fn touch(m: &Machine, mm: &Mm, (start, pages): (u64, u64), access: Access) -
 /// Handles what stands at `at`; returns where to go on, which is `at` itself after a fault.
 fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: Access) -> Result<u64, Errno> {
     match mm.table.pmd(at) {
+        Pmd::Leaf(entry) if access.writes() && !entry.is_writable() && vma.file.is_some() => {
+            file_fault::write_pmd(m, mm, vma, at);
+            Ok(at)
+        }
         Pmd::Leaf(entry) if access.writes() && !entry.is_writable() => {
             cow::write_pmd(m, mm, vma, at)?;
             Ok(at)
@@ -68,8 +72,12 @@ fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: A
             if entry != entry.touched(access.writes()) {
                 mm.table.set_pmd(at, entry.touched(access.writes()));
             }
-            wrote(m, mm, (at, next), access);
+            wrote(m, mm, vma, (at, next), access);
             Ok(next)
+        }
+        Pmd::None if let Some(area) = vma.file => {
+            file_fault::fault(m, mm, vma, area, at, access)?;
+            Ok(at)
         }
         Pmd::None => {
             fault_pmd(m, mm, vma, at, access)?;
@@ -77,6 +85,10 @@ fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: A
         }
         Pmd::Table => {
             let entry = mm.table.read(at);
+            if let (true, Some(area)) = (entry.is_none(), vma.file) {
+                file_fault::fault(m, mm, vma, area, at, access)?;
+                return Ok(at);
+            }
             if entry.is_none() {
                 let _guard = m.lock_table(mm, at);
                 fault_pte(m, mm, vma, at, access)?;
@@ -98,14 +110,17 @@ fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: A
             if entry != entry.touched(access.writes()) {
                 mm.table.set_run(at, len, entry.touched(access.writes()));
             }
-            wrote(m, mm, (at, next), access);
+            wrote(m, mm, vma, (at, next), access);
             Ok(next)
         }
     }
 }
 
 /// Notes what a write left in the pages of `start..end`, which are mapped consecutively.
-pub(super) fn wrote(m: &Machine, mm: &Mm, (start, end): (u64, u64), access: Access) {
+pub(super) fn wrote(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64), access: Access) {
+    if access.writes() {
+        file_fault::wrote(m, vma, (start, end));
+    }
     let pages = || PageRange::new(mm.table.read(start).page(), (end - start) as u32);
     match access {
         // Ids start at 1.

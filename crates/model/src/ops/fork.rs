@@ -28,6 +28,9 @@ pub fn fork(m: &Machine, parent: &Mm) -> Result<Rc<Mm>, Errno> {
         let own = Vma { locked: false, anon, hugetlb: area.hugetlb.map(hugetlb::copied), ..*area };
         child.vmas.borrow_mut().insert(own);
         m.join_root(own.root, child.id);
+        if let Some(file) = own.file {
+            m.join_root(file.root, child.id);
+        }
         let copied = match (area.hugetlb, anon) {
             (Some(_), _) => hugetlb::copy_area(m, parent, &child, area, &own),
             (None, Some(_)) => copy_area(m, parent, &child, area, &own),
@@ -48,11 +51,15 @@ fn copy_area(m: &Machine, parent: &Mm, child: &Mm, area: &Vma, own: &Vma) -> Res
         if !child.table.has_room(found) {
             return Err(Errno::Enomem);
         }
-        if let Pmd::Leaf(entry) = parent.table.pmd(found)
-            && !copy_pmd(m, parent, child, own, found, entry)
-        {
-            // Somebody may have pinned it: split the parent's PMD and look at each page.
-            split_pmd::split_pmd(m, parent, area, found);
+        if let Pmd::Leaf(entry) = parent.table.pmd(found) {
+            if entry.is_zero() {
+                child.table.set_pmd(found, entry);
+            } else if !m.folio(entry.page()).kind.is_anon() {
+                // The child's faults will bring it (`copy_huge_pmd()`, mm/huge_memory.c).
+            } else if !copy_pmd(m, parent, child, own, found, entry) {
+                // Somebody may have pinned it: split the parent's PMD and look at each page.
+                split_pmd::split_pmd(m, parent, area, found);
+            }
         }
         if parent.table.pmd(found) == Pmd::Table {
             let _guard = m.lock_table(parent, found);
@@ -141,7 +148,9 @@ fn share(
     let by: Mapper = m.adding(child, own, folio, pages.len);
     let references = m.scheme.references_of_added(pages.len, &by);
     m.get_refs(folio, references);
-    if m.rmap().folio_try_dup_anon_rmap_ptes(folio, pages, &by, pinned).is_err() {
+    if !folio.kind.is_anon() {
+        m.rmap().folio_dup_file_rmap_ptes(folio, pages, &by);
+    } else if m.rmap().folio_try_dup_anon_rmap_ptes(folio, pages, &by, pinned).is_err() {
         m.put_refs(folio, references);
         return false;
     }

@@ -1,7 +1,7 @@
 //! madvise.
 
 use super::fault::{Access, touch};
-use super::{Outcome, split, swap_cache, vma, zap};
+use super::{Outcome, split, swap_cache, truncate, vma, zap};
 use crate::event::Errno;
 use crate::machine::frames::FolioFlag;
 use crate::machine::lock::Lock;
@@ -65,8 +65,8 @@ fn free_emptied_tables(mm: &Mm, start: u64, end: u64) {
 /// them too. The batch in which the kernel collects the folios is taken for drained.
 ///
 /// # Errors
-/// EINVAL before 4.5 and at an area that is locked or of huge pages; ENOMEM if some of the range is not mapped, the
-/// rest is done.
+/// EINVAL before 4.5 and at an area that is locked, of a file or of huge pages; ENOMEM if some of the range is not
+/// mapped, the rest is done.
 pub fn free(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     match m.policy.madv_free {
         MadvFree::Absent => return Err(Errno::Einval),
@@ -77,7 +77,7 @@ pub fn free(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     let covered = mm.vmas.borrow().covers(start, end);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     for area in &areas {
-        if area.locked || area.hugetlb.is_some() {
+        if area.locked || area.file.is_some() || area.hugetlb.is_some() {
             return Err(Errno::Einval);
         }
         m.lru_drain();
@@ -211,8 +211,8 @@ pub fn advise_thp(m: &Machine, mm: &Mm, (start, pages): (u64, u64), advice: ThpA
 /// MADV_POPULATE_READ and MADV_POPULATE_WRITE.
 ///
 /// # Errors
-/// EINVAL before 5.14 and where the area does not allow it; EFAULT (up to 6.8 ENOMEM) where a fault fails; ENOMEM if
-/// some of the range is not mapped.
+/// EINVAL before 5.14 and where the area does not allow it; ENOMEM if some of the range is not mapped; EFAULT behind
+/// the end of a file and where the pool has no page left (ENOMEM before 6.9).
 pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -> Outcome {
     if !m.policy.madv_populate {
         return Err(Errno::Einval);
@@ -227,11 +227,36 @@ pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -
             return Err(Errno::Einval);
         }
         let access = if write { Access::PopulateWrite } else { Access::Read };
-        touch(m, mm, (at, stop - at), access).map_err(|errno| match errno {
-            Errno::Efault if !m.policy.populate_says_fault => Errno::Enomem,
+        let touched = touch(m, mm, (at, stop - at), access);
+        if m.policy.populate_drains {
+            m.lru_drain();
+        }
+        // What is left to fail with EFAULT lies behind the end of a file, or there is no huge page.
+        touched.map_err(|errno| match errno {
+            Errno::Efault if !m.policy.populate_says_efault => Errno::Enomem,
             other => other,
         })?;
         at = stop;
     }
     Ok(())
+}
+
+/// MADV_REMOVE: makes holes in the files that are mapped (`madvise_remove()`, mm/madvise.c).
+///
+/// # Errors
+/// EINVAL at an area that is locked or maps no file; EACCES at one that is private or read-only; ENOMEM if some
+/// of the range is not mapped. What comes before stays done.
+pub fn remove(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
+    let end = start + pages;
+    let covered = mm.vmas.borrow().covers(start, end);
+    let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
+    for area in &areas {
+        let file = area.file.filter(|_| !area.locked).ok_or(Errno::Einval)?;
+        if !file.shared || !area.protection.write {
+            return Err(Errno::Eacces);
+        }
+        let (from, to) = (start.max(area.start), end.min(area.end));
+        truncate::punch(m, file.root, (area.offset_of(from), area.offset_of(to - 1) + 1));
+    }
+    if covered { Ok(()) } else { Err(Errno::Enomem) }
 }

@@ -106,7 +106,7 @@ fn migrate(m: &Machine, folio: Folio, node: u8) {
 }
 
 fn move_folio(m: &Machine, old: Folio, node: u8) {
-    let Some(new) = m.alloc(old.order, m.frames.mapping(old)) else {
+    let Some(new) = m.alloc_like(old) else {
         return m.refuse(Refusal { folio: old, why: Why::NoMemory });
     };
     let _folio = m.lock(Lock::Folio(old.head));
@@ -118,8 +118,8 @@ fn move_folio(m: &Machine, old: Folio, node: u8) {
     for place in &places {
         migration_entry::unmap(m, old, place, how);
     }
-    // Nothing may be left but the references of the caller and of the swap cache.
-    let cached = if m.swap.holds(old) { old.pages() as i32 } else { 0 };
+    // Nothing may be left but the references of the caller and of the caches.
+    let cached = m.cache_references(old);
     let (references, explained) = (i64::from(m.refcount(old)), m.expected_refcount(old));
     let expected = i64::from(1 + cached);
     let moved = references == expected && explained == i64::from(cached);
@@ -135,9 +135,13 @@ fn move_folio(m: &Machine, old: Folio, node: u8) {
             m.frames.set_kind(new, Kind::Ksm, m.frames.mapping(old));
             m.ksm.moved(old.head, new.head);
         }
-        m.swap.replace(old, new);
-        m.get_refs(new, cached);
-        m.put_refs(old, cached);
+        if let Some(file) = m.file_of(old) {
+            m.replace_in_page_cache(&file, old, new);
+        } else {
+            m.swap.replace(old, new);
+            m.get_refs(new, cached);
+            m.put_refs(old, cached);
+        }
         match m.policy.migrate_queue {
             MigrateQueue::AsUnmapped if queued => m.queue(new, partial),
             MigrateQueue::Forget if queued => m.note(Quirk::QueueForgotten, new),
@@ -164,7 +168,11 @@ fn note_lost_bias(m: &Machine, folio: Folio) {
             places.iter().filter(|place| matches!(place.mm.table.pmd(place.start), Pmd::Leaf(_))).count();
         whole > 0 && rmap_walk::count_entries(m, folio) > whole as i64
     };
-    if m.scheme.info().capabilities.bias_is_not_restored && folio.is_large() && both(folio) {
+    if m.scheme.info().capabilities.bias_is_not_restored
+        && folio.kind.is_anon()
+        && folio.is_large()
+        && both(folio)
+    {
         m.note(Quirk::LostBias, folio);
     }
 }

@@ -70,6 +70,40 @@ pub(super) fn unmap(m: &Machine, folio: Folio, place: &Place, how: Unmap) {
     }
 }
 
+/// Takes every mapping of a file folio away in one area, and leaves nothing: faults bring its pages again
+/// (`try_to_unmap_one()`, mm/rmap.c).
+pub(super) fn unmap_file(m: &Machine, folio: Folio, place: &Place) {
+    let mm = &place.mm;
+    let mut at = place.start;
+    let mut removed = false;
+    while at < place.end {
+        if let Pmd::Leaf(entry) = mm.table.pmd(at) {
+            let end = mm.table.pmd_end(at);
+            if entry.is_present() && folio.range().contains(entry.page()) {
+                removed = true;
+                split_pmd::split_pmd(m, mm, &place.vma, at);
+            }
+            at = end;
+            continue;
+        }
+        let _guard = m.lock_table(mm, at);
+        let (entry, len) = m.batch(&mm.table, at, place.end - at, Alike::IgnoringWrite);
+        let len = len.max(1);
+        if entry.is_present() && !entry.is_zero() && folio.range().contains(entry.page()) {
+            removed = true;
+            let pages = PageRange::new(entry.page(), len as u32);
+            let by = m.removing(mm, &place.vma, folio, pages.len);
+            mm.table.set_run(at, len, Entry::NONE);
+            m.rmap().folio_remove_rmap_ptes(folio, pages, &by);
+            m.put_refs(folio, m.scheme.references_of_removed(pages.len, &by));
+        }
+        at += len;
+    }
+    if removed {
+        m.phase(Phase::Unmapped, Some(mm.id), folio.range());
+    }
+}
+
 /// Takes up to `most` PTEs away that are alike in being exclusive; says how many were looked at.
 fn unmap_ptes(
     m: &Machine,
@@ -145,7 +179,11 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
                 let new = m.folio(to);
                 let by = m.adding(mm, vma, new, new.pages());
                 m.get_refs(new, m.scheme.references_of_added(1, &by));
-                m.rmap().folio_add_anon_rmap_pmd(new, &by, entry.is_exclusive());
+                if new.kind.is_anon() {
+                    m.rmap().folio_add_anon_rmap_pmd(new, &by, entry.is_exclusive());
+                } else {
+                    m.rmap().folio_add_file_rmap_pmd(new, &by);
+                }
                 mm.table.set_pmd(mm.table.pmd_start(at), present(m, entry, to));
             }
             at = mm.table.pmd_end(at);
@@ -174,7 +212,11 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
         let pages = PageRange::new(first, (len as u32).min(inside));
         let by = m.adding(mm, vma, piece, pages.len);
         m.get_refs(piece, m.scheme.references_of_added(pages.len, &by));
-        m.rmap().folio_add_anon_rmap_ptes(piece, pages, &by, entry.is_exclusive());
+        if piece.kind.is_anon() {
+            m.rmap().folio_add_anon_rmap_ptes(piece, pages, &by, entry.is_exclusive());
+        } else {
+            m.rmap().folio_add_file_rmap_ptes(piece, pages, &by);
+        }
         mm.table.set_run(at, u64::from(pages.len), present(m, entry, first));
         at += u64::from(pages.len);
     }

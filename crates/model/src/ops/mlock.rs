@@ -21,9 +21,14 @@ pub fn lock(m: &Machine, mm: &Mm, range: (u64, u64)) -> Outcome {
     while at < end {
         let area = mm.vmas.borrow().find(at).ok_or(Errno::Enomem)?;
         let stop = end.min(area.end);
-        let shared = area.hugetlb.is_some_and(|area| area.shared);
-        let access = if area.protection.write && !shared { Access::PopulateWrite } else { Access::Read };
-        touch(m, mm, (at, stop - at), access).map_err(|errno| match errno {
+        // A shared mapping has no copies to make.
+        let copies = area.protection.write && !area.is_shared();
+        let access = if copies { Access::PopulateWrite } else { Access::Read };
+        let touched = touch(m, mm, (at, stop - at), access);
+        if m.policy.populate_drains {
+            m.lru_drain();
+        }
+        touched.map_err(|errno| match errno {
             Errno::Enomem => Errno::Eagain,
             _ => Errno::Enomem,
         })?;

@@ -3,8 +3,8 @@
 use super::{Outcome, split_pmd, vma};
 use crate::event::Errno;
 use crate::machine::lock::Lock;
-use crate::machine::page_table::Pmd;
-use crate::machine::vma::Protection;
+use crate::machine::page_table::{Alike, Pmd};
+use crate::machine::vma::{Protection, Vma};
 use crate::machine::{Machine, Mm};
 
 /// Changes what `start .. start + pages` allows (`do_mprotect_pkey()`, mm/mprotect.c). Writing is taken away
@@ -29,7 +29,7 @@ pub fn protect(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Pro
                 break;
             }
             mm.vmas.borrow_mut().update(at, stop, |vma| vma.protection = protection);
-            change_entries(m, mm, (at, stop), protection);
+            change_entries(m, mm, (at, stop), protection, writes_unasked(m, &area));
         }
         at = stop;
     }
@@ -37,8 +37,16 @@ pub fn protect(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Pro
     outcome
 }
 
-fn change_entries(m: &Machine, mm: &Mm, (start, end): (u64, u64), protection: Protection) {
-    if protection.write {
+/// Whether entries of an area may be writable although nobody asked to write: in shared mappings of shared memory,
+/// whose file system need not know (`vma_wants_writenotify()`, mm/mmap.c).
+fn writes_unasked(m: &Machine, area: &Vma) -> bool {
+    area.file.is_some_and(|file| file.shared && m.file(file.root).kind.is_shmem())
+}
+
+/// Takes the right to write from the entries of a range, or gives it where nobody has to ask.
+fn change_entries(m: &Machine, mm: &Mm, (start, end): (u64, u64), protection: Protection, unasked: bool) {
+    let write = protection.write && unasked;
+    if protection.write && !write {
         return;
     }
     let mut at = start;
@@ -47,15 +55,32 @@ fn change_entries(m: &Machine, mm: &Mm, (start, end): (u64, u64), protection: Pr
         if let Pmd::Leaf(entry) = mm.table.pmd(found) {
             if stop - found == mm.table.pmd_pages() {
                 let _guard = m.lock_table(mm, found);
-                mm.table.set_pmd(found, entry.with_write(false));
+                mm.table.set_pmd(found, entry.with_write(write));
                 at = stop;
                 continue;
             }
             let area = mm.vmas.borrow().find(found).expect("an area was just changed here");
             split_pmd::split_pmd(m, mm, &area, found);
         }
-        let _guard = m.lock_table(mm, found);
-        mm.table.protect_run(found, stop - found, false);
+        if mm.table.pmd(found) == Pmd::Table {
+            let _guard = m.lock_table(mm, found);
+            set_write(mm, (found, stop), write);
+        }
         at = stop;
+    }
+}
+
+/// Says which present entries of a range within one table may be written.
+fn set_write(mm: &Mm, (start, end): (u64, u64), write: bool) {
+    if !write {
+        return mm.table.protect_run(start, end - start, false);
+    }
+    let mut at = start;
+    while at < end {
+        let (entry, len) = mm.table.run(at, end - at, Alike::IgnoringWrite);
+        if entry.is_present() {
+            mm.table.protect_run(at, len, true);
+        }
+        at += len;
     }
 }

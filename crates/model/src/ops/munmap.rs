@@ -1,7 +1,8 @@
 //! munmap.
 
-use super::{Outcome, hugetlb, vma, zap};
+use super::{Outcome, hugetlb, truncate, vma, zap};
 use crate::machine::lock::Lock;
+use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
 
 /// Unmaps `start .. start + pages`; holes do not matter (`do_munmap()`, mm/mmap.c).
@@ -22,14 +23,17 @@ pub(super) fn unmap_locked(m: &Machine, mm: &Mm, start: u64, end: u64) -> Outcom
         zap::zap(m, mm, area, (area.start, area.end));
     }
     mm.vmas.borrow_mut().remove(start, end);
-    for area in &areas {
-        if mm.vmas.borrow().all().iter().all(|other| other.root != area.root) {
-            m.leave_root(area.root, mm.id);
+    for root in areas.iter().flat_map(Vma::roots) {
+        if mm.vmas.borrow().all().iter().flat_map(Vma::roots).all(|other| other != root) {
+            m.leave_root(root, mm.id);
         }
     }
     free_tables(mm, start, end);
     m.flush_gathered();
     hugetlb::close(m, &areas);
+    for file in areas.iter().filter_map(|area| area.file) {
+        truncate::release(m, file.root);
+    }
     Ok(())
 }
 

@@ -1,9 +1,11 @@
-//! The shrinker of the deferred split queue.
+//! What /proc/sys/vm/drop_caches does: it gives up clean page cache that nobody maps, and runs the shrinkers, those of
+//! the deferred split queue and of shared memory among them.
 
-use super::split::{Request, split};
+use super::split::{Request, split, split_held};
 use crate::event::Refusal;
 use crate::field::Field;
 use crate::machine::Machine;
+use crate::machine::files::File;
 use crate::policy::DeferredQueue;
 use crate::units::Folio;
 
@@ -32,4 +34,39 @@ pub fn deferred_split(m: &Machine) {
 fn is_underused(m: &Machine, folio: Folio) -> bool {
     let limit = m.config.borrow().max_ptes_none;
     limit + 1 < folio.pages() && m.frames.zero_filled(folio) > limit
+}
+
+/// Gives up the folios of the page cache that are clean and that nobody else holds (`invalidate_mapping_pages()`,
+/// `mapping_evict_folio()`, mm/truncate.c).
+pub fn drop_page_cache(m: &Machine) {
+    if m.policy.drop_caches_drains {
+        m.lru_drain();
+    }
+    for file in m.files.all() {
+        let mut at = 0;
+        while let Some((index, folio)) = file.cache.folio_from(m, at, u64::MAX) {
+            at = index + u64::from(folio.pages());
+            let clean = !file.cache.state(index).dirty;
+            if clean && m.refcount(folio) == m.cache_references(folio) {
+                m.remove_from_page_cache(&file, folio);
+            }
+        }
+    }
+}
+
+/// The shrinker of tmpfs: splits huge pages that reach behind the end of their file, whose pages there can be
+/// dropped (`shmem_unused_huge_shrink()`, mm/shmem.c, v4.8 to v7.2).
+pub fn shared_memory(m: &Machine) {
+    for file in m.files.all().iter().filter(|file| file.kind.is_shmem() && m.policy.shmem_huge) {
+        if let Some(folio) = reaches_behind_end(m, file) {
+            split_held(m, folio, Request::PAGES);
+        }
+    }
+}
+
+fn reaches_behind_end(m: &Machine, file: &File) -> Option<Folio> {
+    let pages = u64::from(m.pmd_order().pages());
+    let start = file.size.get() & !(pages - 1);
+    let (index, folio) = file.cache.folio_from(m, start, start + 1)?;
+    (index + u64::from(folio.pages()) > file.size.get() && folio.is_large()).then_some(folio)
 }

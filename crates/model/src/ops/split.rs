@@ -9,6 +9,7 @@ use super::{rmap_walk, swap_cache};
 use crate::event::{Errno, Phase, Refusal, Why};
 use crate::field::Field;
 use crate::machine::Machine;
+use crate::machine::files::File;
 use crate::machine::lock::Lock;
 use crate::policy::DebugfsSplit;
 use crate::scheme::small;
@@ -94,11 +95,10 @@ pub(super) fn split_held(m: &Machine, folio: Folio, request: Request) -> bool {
 /// # Errors
 /// Why it was left as it was.
 pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
-    if request.order == Order(1) {
-        return Err(Why::NoSuchOrder { order: 1 });
-    }
-    if request.order > Order::ZERO && !m.policy.split_anon_to_order {
-        return Err(Why::OnlyToPages);
+    let file = m.file_of(folio);
+    check_order(m, folio, file.as_deref(), request)?;
+    if let Some(file) = &file {
+        release_private(m, file, folio)?;
     }
     let cached = m.swap.holds(folio);
     if cached && (request.order > Order::ZERO || (request.at.is_some() && m.policy.split_nonuniform)) {
@@ -116,7 +116,11 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
     let places = rmap_walk::places(m, folio);
     let how = Unmap { pmds: Pmds::Split, page_by_page: true };
     for place in &places {
-        migration_entry::unmap(m, folio, place, how);
+        if file.is_some() {
+            migration_entry::unmap_file(m, folio, place);
+        } else {
+            migration_entry::unmap(m, folio, place, how);
+        }
     }
     m.unqueue(folio);
     m.counters().set(Field::Refcount, folio.head, 0);
@@ -129,6 +133,9 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
         m.swap.split(folio, &pieces);
         pieces.iter().for_each(|piece| m.get_refs(*piece, piece.pages() as i32));
     }
+    if let Some(file) = &file {
+        split_cached(m, file, &pieces);
+    }
     m.count_event(Stat::FolioSplits, folio);
     m.phase(Phase::Unfrozen, None, folio.range());
     if request.list {
@@ -138,7 +145,8 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
         }
         m.phase(Phase::Listed, None, folio.range());
     }
-    for place in &places {
+    // Pages of files come back by faults.
+    for place in places.iter().filter(|_| file.is_none()) {
         migration_entry::remap(m, folio, place, folio.head, m.policy.split_drops_zero_pages);
     }
     put_pieces(m, &pieces[1..], cached);
@@ -174,6 +182,43 @@ fn put_pieces(m: &Machine, pieces: &[Folio], cached: bool) {
     }
 }
 
+/// Which orders a folio may be split to.
+fn check_order(m: &Machine, folio: Folio, file: Option<&File>, request: Request) -> Result<(), Why> {
+    let to_order = match file {
+        None if folio.kind.is_anon() => m.policy.split_anon_to_order,
+        None => return Err(Why::Truncated),
+        Some(file) if file.kind.is_shmem() => m.policy.split_shmem_to_order,
+        Some(_) => m.policy.split_file_to_order,
+    };
+    if request.order == Order(1) && folio.kind.is_anon() {
+        return Err(Why::NoSuchOrder { order: 1 });
+    }
+    if request.order > Order::ZERO && !to_order { Err(Why::OnlyToPages) } else { Ok(()) }
+}
+
+/// The file system takes back what it keeps with a folio, unless there is something to write
+/// (`filemap_release_folio()`, mm/filemap.c).
+fn release_private(m: &Machine, file: &File, folio: Folio) -> Result<(), Why> {
+    let state = file.cache.state(m.frames.mapping(folio).index);
+    if state.private && state.dirty {
+        return Err(Why::Dirty);
+    }
+    m.set_private(file, folio, false);
+    Ok(())
+}
+
+/// Each piece of a file folio gets the references of the cache; pieces behind the end of the file leave it, but
+/// for the first.
+fn split_cached(m: &Machine, file: &File, pieces: &[Folio]) {
+    m.split_in_page_cache(file, pieces);
+    pieces.iter().for_each(|piece| m.get_refs(*piece, piece.pages() as i32));
+    for piece in &pieces[1..] {
+        if m.frames.mapping(*piece).index >= file.size.get() {
+            m.remove_from_page_cache(file, *piece);
+        }
+    }
+}
+
 /// Drops the references of the lists that splits were asked for.
 pub fn put_back(m: &Machine) {
     let list = std::mem::take(&mut *m.holders.list());
@@ -196,7 +241,7 @@ fn pieces(m: &Machine, folio: Folio, request: Request) -> Vec<Folio> {
     let (mut before, mut behind) = (Vec::new(), Vec::new());
     let mut rest = piece(folio.head, folio.order.0);
     while rest.order > request.order {
-        let order = if rest.order.0 == 2 { 0 } else { rest.order.0 - 1 };
+        let order = if rest.order.0 == 2 && folio.kind.is_anon() { 0 } else { rest.order.0 - 1 };
         let step = 1u32 << order;
         let heads = (0..rest.pages()).step_by(step as usize).map(|offset| rest.head.add(offset));
         let mut halves: Vec<Folio> = heads.map(|head| piece(head, order)).collect();

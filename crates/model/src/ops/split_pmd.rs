@@ -9,6 +9,7 @@ use crate::machine::{Machine, Mm};
 use crate::rmap::Rmap;
 use crate::scheme::Mapper;
 use crate::stats::Stat;
+use crate::units::Folio;
 
 /// Splits the PMD that maps `at` in this address space, if one does (`__split_huge_pmd()`, mm/huge_memory.c).
 /// Up to 4.4 there is no such thing: the folio is split, for everybody.
@@ -24,6 +25,9 @@ pub fn split_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) {
     }
     let folio = m.folio(entry.page());
     m.stats.add(Stat::PmdSplits, 1);
+    if !folio.kind.is_anon() {
+        return unmap_file_pmd(m, mm, vma, start, folio);
+    }
     if m.scheme.info().capabilities.pmd_split_splits_folio {
         drop(guard);
         return split_all::split_for_all(m, folio);
@@ -38,4 +42,13 @@ pub fn split_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) {
     let watched = Watched { machine: m, mm: mm.id, pages: folio.range() };
     Rmap { counters: &watched, ..m.rmap() }.split_huge_pmd_rmap(folio, &by);
     mm.table.replace_pmd_by_table(start, entry);
+}
+
+/// A file folio leaves the page tables with its PMD: nothing is put in its place, faults bring its pages again.
+fn unmap_file_pmd(m: &Machine, mm: &Mm, vma: &Vma, start: u64, folio: Folio) {
+    let by = m.removing(mm, vma, folio, folio.pages());
+    mm.table.clear_pmd(start);
+    m.rmap().folio_remove_rmap_pmd(folio, &by);
+    m.phase(Phase::Unmapped, Some(mm.id), folio.range());
+    m.put_refs(folio, m.scheme.references_of_removed(1, &by));
 }

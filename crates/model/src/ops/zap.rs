@@ -8,10 +8,19 @@ use crate::units::{Level, PageRange};
 
 /// Unmaps `start..end` of an area (`unmap_page_range()`, mm/memory.c). Mappings leave the counters at once,
 /// their references are gathered until the caller flushes.
-pub(super) fn zap(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64)) {
+pub(super) fn zap(m: &Machine, mm: &Mm, vma: &Vma, range: (u64, u64)) {
     if vma.hugetlb.is_some() {
-        return hugetlb::unmap(m, mm, vma, (start, end));
+        return hugetlb::unmap(m, mm, vma, range);
     }
+    zap_range(m, mm, vma, range, false);
+}
+
+/// The same for the pages of a file alone: copies of them stay (`should_zap_cows()`, mm/memory.c).
+pub(super) fn zap_file_pages(m: &Machine, mm: &Mm, vma: &Vma, range: (u64, u64)) {
+    zap_range(m, mm, vma, range, true);
+}
+
+fn zap_range(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64), keeps_copies: bool) {
     let mut at = start;
     while let Some(found) = mm.table.next_pmd(at, end) {
         let stop = end.min(mm.table.pmd_end(found));
@@ -25,7 +34,7 @@ pub(super) fn zap(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64)) {
             split_pmd::split_pmd(m, mm, vma, found);
         }
         let _guard = m.lock_table(mm, found);
-        zap_ptes(m, mm, vma, (found, stop));
+        zap_ptes(m, mm, vma, (found, stop), keeps_copies);
         at = stop;
     }
 }
@@ -42,10 +51,15 @@ fn zap_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64, entry: Entry) {
     m.gather(folio, m.scheme.references_of_removed(1, &by));
 }
 
-fn zap_ptes(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64)) {
+fn zap_ptes(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64), keeps_copies: bool) {
     let mut at = start;
     while at < end {
         let (entry, len) = m.batch(&mm.table, at, end - at, Alike::IgnoringWrite);
+        let is_file = |entry: Entry| entry.is_present() && !m.folio(entry.page()).kind.is_anon();
+        if keeps_copies && !is_file(entry) {
+            at += len;
+            continue;
+        }
         if !entry.is_present() || entry.is_zero() {
             if !entry.is_none() {
                 mm.table.set_run(at, len, Entry::NONE);

@@ -98,7 +98,7 @@ pub enum KernelVerb {
         size: Size,
         /// Where it lives.
         kind: FileKind,
-        /// The `huge=` mount option; never with ext4.
+        /// The `huge=` mount option; never with a file on a disk.
         huge: Option<Huge>,
     },
     /// truncate(2).

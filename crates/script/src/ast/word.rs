@@ -92,8 +92,10 @@ words! {
         Tmpfs = "tmpfs",
         /// On the kernel's internal shmem mount: memfd_create(2).
         Memfd = "memfd",
-        /// On a disk.
+        /// On a disk, with ext4: large folios from 6.16 on.
         Ext4 = "ext4",
+        /// On a disk, with XFS: large folios from 5.18 on.
+        Xfs = "xfs",
     }
 
     /// The `huge=` option of a tmpfs mount.

@@ -35,7 +35,7 @@ words! {
 impl Verb {
     const fn form(self) -> &'static str {
         match self {
-            Verb::File => "file F SIZE tmpfs|memfd|ext4 [huge=always|never|within_size|advise]",
+            Verb::File => "file F SIZE tmpfs|memfd|ext4|xfs [huge=always|never|within_size|advise]",
             Verb::Truncate => "truncate F SIZE",
             Verb::Punch => "punch F[a..b]",
             Verb::DropCaches => "drop_caches 1|2|3",
@@ -125,10 +125,10 @@ impl Statement<'_, '_> {
         if self.has_keyword("huge") {
             self.symbol("=")?;
             huge = Some(self.choice::<Huge>()?);
-            if kind == FileKind::Ext4 {
+            if matches!(kind, FileKind::Ext4 | FileKind::Xfs) {
                 let span = self.cursor.span_from(start);
                 return Err(Diagnostic::error(
-                    "ext4 has no option `huge`",
+                    format!("{kind} has no option `huge`"),
                     span,
                     "expected `tmpfs` with this",
                 )

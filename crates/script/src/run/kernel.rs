@@ -16,7 +16,6 @@ use crate::diagnostic::{Diagnostic, Span};
 impl Runner<'_> {
     pub(super) fn kernel_verb(&mut self, verb: &KernelVerb, span: Span) -> Done {
         let m = &self.machine;
-        let not_modelled = |what: &str| Err(Finding::not_modelled(what, span));
         Ok(match verb {
             KernelVerb::Split { region, order, at, list } => {
                 let request = split::Request { order: Order(order.unwrap_or(0)), at: *at, list: *list };
@@ -27,9 +26,13 @@ impl Runner<'_> {
                 Ok(())
             }
             KernelVerb::DropCaches(which) => {
-                // There is no page cache; 2 and 3 run the shrinkers.
+                // 1 and 3 give up page cache, 2 and 3 run the shrinkers.
+                if *which != 2 {
+                    shrink::drop_page_cache(m);
+                }
                 if *which >= 2 {
                     shrink::deferred_split(m);
+                    shrink::shared_memory(m);
                 }
                 Ok(())
             }
@@ -51,11 +54,13 @@ impl Runner<'_> {
                 }
                 Ok(())
             }
-            KernelVerb::File { .. } => return not_modelled("a file"),
-            KernelVerb::Truncate { .. } => return not_modelled("`truncate`"),
-            KernelVerb::Punch { .. } => return not_modelled("`punch`"),
+            KernelVerb::File { name, size, kind, huge } => {
+                return self.make_file((name, *size), *kind, *huge, span);
+            }
+            KernelVerb::Truncate { file, size } => return self.truncate(file, *size, span),
+            KernelVerb::Punch { file, start, end } => return self.punch(file, (*start, *end)),
             KernelVerb::Migrate { region, node, all } => return self.migrate(region, *node, *all),
-            KernelVerb::Khugepaged(region) => return self.khugepaged(region),
+            KernelVerb::Khugepaged(region) => return self.khugepaged(region, span),
             KernelVerb::Ksm(passes) => {
                 ksm::scan(m, *passes);
                 Ok(())
@@ -71,7 +76,7 @@ impl Runner<'_> {
                 m.set_hugetlb_pool(*pages);
                 Ok(())
             }
-            KernelVerb::ShmemMthp(..) => return not_modelled("`shmem_mthp`"),
+            KernelVerb::ShmemMthp(size, mode) => return self.shmem_mthp(*size, *mode, span),
         })
     }
 
@@ -82,10 +87,14 @@ impl Runner<'_> {
         Ok(split::debugfs(&self.machine, &mm, range, request))
     }
 
-    fn khugepaged(&self, region: &Region) -> Done {
+    fn khugepaged(&self, region: &Region, span: Span) -> Done {
         let process = region.process.as_ref().expect("the parser asks for one");
         let range = self.region(process, region)?;
-        collapse::khugepaged(&self.machine, &self.process(process)?.mm, range);
+        let mm = Rc::clone(&self.process(process)?.mm);
+        if self.maps_file(&mm, range) {
+            return Err(Finding::not_modelled("collapsing pages of files", span));
+        }
+        collapse::khugepaged(&self.machine, &mm, range);
         Ok(Ok(()))
     }
 

@@ -1,11 +1,13 @@
 //! Running a scenario on the model of a kernel, step by step.
 
 mod expect;
+mod file;
 mod finding;
 mod history;
 mod kernel;
 mod observe;
 mod process;
+mod state;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -13,7 +15,7 @@ use std::rc::Rc;
 use mapcount_model::event::{Errno, Event, Refusal};
 use mapcount_model::invariant::{self, Law, Violation};
 use mapcount_model::machine::config::Config;
-use mapcount_model::machine::frames::MAX_NODES;
+use mapcount_model::machine::frames::{AnonRoot, MAX_NODES};
 use mapcount_model::machine::{Machine, Mm, Mode, Quirk};
 use mapcount_model::profile::Profile;
 use mapcount_model::truth::Truth;
@@ -21,8 +23,9 @@ use mapcount_model::truth::Truth;
 use crate::ast::{Action, Item, KernelSet, Name, Outcome, Pages, Region, Scenario, Step};
 use crate::diagnostic::{Diagnostic, Span};
 pub use finding::{Finding, FindingKind};
-pub use history::{Change, LastChange, changes, history_notes, last_changes, story};
+pub use history::{Change, LastChange, changes, frame_history, history_notes, last_changes, story};
 pub use observe::observe;
+pub use state::{State, operation};
 
 /// How to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,6 +99,8 @@ pub struct Runner<'s> {
     pub machine: Machine,
     /// The live processes, by name.
     pub processes: BTreeMap<String, Process>,
+    /// The files, by name.
+    pub files: BTreeMap<String, AnonRoot>,
     options: Options,
     next_item: usize,
     next_step: u32,
@@ -120,6 +125,7 @@ impl<'s> Clone for Runner<'s> {
             scenario: self.scenario,
             profile: self.profile.clone(),
             processes: processes.collect(),
+            files: self.files.clone(),
             machine,
             options: self.options,
             next_item: self.next_item,
@@ -172,6 +178,7 @@ impl<'s> Runner<'s> {
             profile: profile.clone(),
             machine,
             processes: BTreeMap::from([(FIRST_PROCESS.to_owned(), first)]),
+            files: BTreeMap::new(),
             options,
             next_item: 0,
             next_step: 0,
@@ -188,6 +195,11 @@ impl<'s> Runner<'s> {
             Some(Item::Step(step)) => Some(step),
             _ => None,
         }
+    }
+
+    /// The step that comes next; `None` if it is an expectation, or the end.
+    pub fn next_step(&self) -> Option<&'s Step> {
+        self.step_at(self.next_item)
     }
 
     /// Does the next thing that the scenario says; `None` at its end. After a finding of a step the state is

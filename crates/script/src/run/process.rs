@@ -7,7 +7,7 @@ use mapcount_model::machine::vma::{Protection as Allowed, ThpAdvice};
 use mapcount_model::machine::{Mm, lock::Lock};
 use mapcount_model::ops::fault::Access;
 use mapcount_model::ops::{
-    collapse, exit, fault, fork, hold, hugetlb, ksm, madvise, mlock, mmap, mprotect, mremap, munmap, pageout,
+    collapse, exit, fault, fork, hold, hugetlb, ksm, madvise, mlock, mprotect, mremap, munmap, pageout,
     split_pmd,
 };
 
@@ -82,11 +82,8 @@ impl Runner<'_> {
         let ProcessVerb::Mmap { name: mapping, size, backing, shared, advice, read_only } = verb else {
             unreachable!("called for mmap");
         };
-        match (backing, shared) {
-            (Backing::Anon, false) => {}
-            (Backing::Anon, true) => return Err(Finding::not_modelled("shared anonymous memory", span)),
-            (Backing::File { .. }, _) => return Err(Finding::not_modelled("a file mapping", span)),
-            (Backing::Hugetlb, _) => {}
+        if let Backing::File { file, .. } = backing {
+            self.file(file)?;
         }
         let mut pages = self.pages(*size, span)?;
         if *backing == Backing::Hugetlb {
@@ -122,7 +119,7 @@ impl Runner<'_> {
                 return Ok(Err(errno));
             }
         } else {
-            mmap::map(&self.machine, &mm, range, protection, advice);
+            self.map(&mm, range, verb, (protection, advice))?;
         }
         self.process_mut(name).windows.insert(mapping.as_str().to_owned(), window);
         Ok(Ok(()))
@@ -187,6 +184,14 @@ impl Runner<'_> {
         let m = &self.machine;
         Ok(match advice {
             Advice::DontNeed => madvise::dontneed(m, mm, region),
+            Advice::Remove => madvise::remove(m, mm, region),
+            Advice::Collapse if m.policy.madv_collapse && self.maps_file(mm, region) => {
+                return Err(Finding::not_modelled("collapsing pages of files", span));
+            }
+            Advice::Pageout | Advice::Cold if m.policy.madv_pageout && self.maps_file(mm, region) => {
+                let what = format!("`madvise … {advice}` of a file mapping");
+                return Err(Finding::not_modelled(&what, span));
+            }
             Advice::Cold => pageout::cold(m, mm, region),
             Advice::Pageout => pageout::madvise(m, mm, region),
             Advice::Collapse => collapse::madvise(m, mm, region),
@@ -197,7 +202,6 @@ impl Runner<'_> {
             Advice::Unmergeable => ksm::advise(m, mm, region, false),
             Advice::PopulateRead => madvise::populate(m, mm, region, false),
             Advice::PopulateWrite => madvise::populate(m, mm, region, true),
-            other => return Err(Finding::not_modelled(&format!("`madvise … {other}`"), span)),
         })
     }
 

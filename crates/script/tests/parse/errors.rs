@@ -174,7 +174,7 @@ fn kernel_verbs() {
         ("kernel: migrate x to 1", "1:17: error: whose `x`?"),
         ("kernel: migrate A.x 1", "1:21: error: expected `to`, found `1`"),
         ("kernel: migrate A.x to 1024", "1:24: error: a node cannot be 1024"),
-        ("kernel: file f 2M nfs", "1:19: error: expected `tmpfs`, `memfd` or `ext4`, found `nfs`"),
+        ("kernel: file f 2M nfs", "1:19: error: expected `tmpfs`, `memfd`, `ext4` or `xfs`, found `nfs`"),
         ("kernel: file f 2M ext4 huge=always", "1:24: error: ext4 has no option `huge`"),
         ("kernel: file f 2M tmpfs huge always", "1:30: error: expected `=`, found `always`"),
         (

@@ -123,7 +123,7 @@ fn process_verbs() -> impl Strategy<Value = ProcessVerb> {
 
 fn files() -> impl Strategy<Value = KernelVerb> {
     (names(), sizes(), word(), option::of(word::<Huge>())).prop_map(|(name, size, kind, huge)| {
-        let huge = huge.filter(|_| kind != FileKind::Ext4);
+        let huge = huge.filter(|_| !matches!(kind, FileKind::Ext4 | FileKind::Xfs));
         KernelVerb::File { name, size, kind, huge }
     })
 }

@@ -18,12 +18,13 @@ pub(crate) fn hold(m: &Machine, cut: bool) -> Result<u64, String> {
     let (mut whole_folios, mut mapped_pages) = (0, 0);
     for folio in m.frames.folios().filter(|folio| folio.kind != Kind::Zero) {
         let mapped = truth.mapped_pages(folio);
-        if mapped > 0 {
+        let is_anon = folio.kind.is_anon();
+        if mapped > 0 && is_anon {
             whole_folios += i64::from(folio.pages());
             mapped_pages += i64::from(mapped);
         }
         answers(m, &truth, folio)?;
-        if mapped > 0 && mapped < folio.pages() {
+        if mapped > 0 && mapped < folio.pages() && is_anon {
             partial += 1;
             if !cut || folio.order == m.pmd_order() {
                 is_queued(m, folio)?;

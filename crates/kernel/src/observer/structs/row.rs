@@ -11,7 +11,7 @@ use crate::fields::{Fields, Slot};
 use crate::procfs::kpf;
 
 /// The lowest two bits of `mapping`: anonymous; merged by KSM.
-const ANON: i64 = 1;
+pub(super) const ANON: i64 = 1;
 const KSM: i64 = 3;
 
 /// Which bits of a folio's words count: others change all the time, for instance when a neighbour leaves the

@@ -190,7 +190,7 @@ pub(super) static BLOCKS: &[Block] = &[
 ];
 
 /// What hugetlb keeps in a tail page.
-const HUGETLB: &[Member] = &[
+const HUGETLB: &[Member<'static>] = &[
     word(2, "_hugetlb_subpool", "hugetlb only"),
     word(3, "_hugetlb_cgroup", "hugetlb only"),
     word(4, "_hugetlb_cgroup_rsvd", "hugetlb only"),

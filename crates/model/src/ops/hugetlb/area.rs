@@ -38,6 +38,7 @@ pub fn map(
         locked: false,
         mergeable: false,
         root,
+        file: None,
         anon: None,
         hugetlb: Some(HugetlbArea { shared, owner: !shared, robbed: false }),
     });
@@ -83,11 +84,11 @@ fn is_promised_again(m: &Machine, folio: Folio) -> bool {
 /// What these areas, which are gone, were promised is given back; with the last area of a shared mapping its page
 /// cache goes (`hugetlb_vm_op_close()`, mm/hugetlb.c; `hugetlbfs_evict_inode()`, fs/hugetlbfs/inode.c).
 pub(in crate::ops) fn close(m: &Machine, areas: &[Vma]) {
-    for vma in areas {
-        let Some(area) = vma.hugetlb else { continue };
-        if area.owner {
-            m.hugetlb.give_back(vma.root, vma.offset..vma.offset_of(vma.end));
-        }
+    let huge = || areas.iter().filter(|vma| vma.hugetlb.is_some());
+    for vma in huge().filter(|vma| vma.hugetlb.is_some_and(|area| area.owner)) {
+        m.unpromise_hugetlb(vma.root, vma.offset..vma.offset_of(vma.end));
+    }
+    for vma in huge() {
         let mut mapped = false;
         m.each_member(vma.root, |_| mapped = true);
         if !mapped {

@@ -30,7 +30,7 @@ pub(in crate::ops) fn touch(
             }
             Pmd::Leaf(_) => {
                 let next = end.min(mm.table.pmd_end(at));
-                fault::wrote(m, mm, (at, next), access);
+                fault::wrote(m, mm, vma, (at, next), access);
                 at = next;
             }
             Pmd::None | Pmd::Table => {
