@@ -9,7 +9,7 @@ mod lazy_double_map;
 mod mm_id;
 mod no_page_mapcount;
 mod pages_mapped;
-mod small;
+pub(crate) mod small;
 mod tail_count;
 mod tail_pin;
 mod vma_count;

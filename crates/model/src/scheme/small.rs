@@ -6,7 +6,7 @@
 use super::{Answer, Lost, Mapped, Tally, Unmapped, asked, plus_one};
 use crate::counters::Counters;
 use crate::field::Field;
-use crate::units::Pfn;
+use crate::units::{PageRange, Pfn};
 
 pub(super) fn add_new(c: &dyn Counters, page: Pfn) -> Mapped {
     c.set(Field::Mapcount, page, 0);
@@ -15,6 +15,16 @@ pub(super) fn add_new(c: &dyn Counters, page: Pfn) -> Mapped {
 
 pub(super) fn add(c: &dyn Counters, page: Pfn) -> Mapped {
     Mapped { pages: u32::from(c.add(Field::Mapcount, page, 1) == 0), pmd: false }
+}
+
+/// As [`add`], for pages that are folios of their own; says how many are mapped for the first time.
+pub(crate) fn add_each(c: &dyn Counters, pages: PageRange) -> u32 {
+    c.add_each(Field::Mapcount, pages, 1).first
+}
+
+/// As [`remove`], for pages that are folios of their own; says how many lost their last mapping.
+pub(crate) fn remove_each(c: &dyn Counters, pages: PageRange) -> u32 {
+    c.add_each(Field::Mapcount, pages, -1).last
 }
 
 pub(super) fn dup(c: &dyn Counters, page: Pfn) {
