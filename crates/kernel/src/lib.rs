@@ -5,7 +5,26 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
+mod bpf;
+pub mod btf;
+pub mod census;
+pub mod conform;
+pub mod driven;
+mod fields;
+mod kcore;
+pub mod lab;
+pub mod layout;
+pub mod live;
+mod memory;
+mod objects;
 pub mod observer;
+mod procfs;
+pub mod require;
+mod settings;
+pub mod signals;
+mod statistics;
+pub mod subject;
 mod unavailable;
+mod vmemmap;
 
 pub use unavailable::Unavailable;

@@ -1,10 +1,18 @@
 //! Looking at a running kernel: what its processes map, and the counters of those folios.
 
+mod frames;
+mod proc;
+mod scene;
+mod structs;
+
 use std::collections::BTreeMap;
 
 use mapcount_script::trace::{FolioRow, Mappings, System};
 
 use crate::Unavailable;
+use proc::PageFiles;
+use scene::Scene;
+use structs::Structs;
 
 /// A process to look at.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,10 +51,58 @@ pub struct Observation {
     pub settled: bool,
 }
 
+/// Which observer to use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Choice {
+    /// The one that sees most of those that are there: `bpf`, else `kcore`, else `proc`.
+    #[default]
+    Auto,
+    /// A BPF program that copies `struct page`s.
+    Bpf,
+    /// `/proc/kcore`.
+    Kcore,
+    /// `/proc/PID/pagemap`, `/proc/kpagecount` and `/proc/kpageflags`: fewer fields.
+    Proc,
+}
+
+impl Choice {
+    /// The choices by their names on the command line.
+    pub const ALL: [(&'static str, Choice); 4] =
+        [("auto", Choice::Auto), ("bpf", Choice::Bpf), ("kcore", Choice::Kcore), ("proc", Choice::Proc)];
+
+    /// The choice of this name.
+    pub fn by_name(name: &str) -> Option<Choice> {
+        Choice::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, choice)| choice)
+    }
+}
+
+/// An observer of the running kernel.
+///
+/// # Errors
+/// What the chosen observer lacks; for [`Choice::Auto`] what the best of them lacks.
+pub fn open(choice: Choice) -> Result<Box<dyn Observer>, Unavailable> {
+    match choice {
+        Choice::Bpf => Ok(Box::new(Scene::new(Structs::bpf()?)?)),
+        Choice::Kcore => Ok(Box::new(Scene::new(Structs::kcore()?)?)),
+        Choice::Proc => Ok(Box::new(Scene::new(PageFiles::open()?)?)),
+        Choice::Auto => match open(Choice::Bpf) {
+            Err(_) => open(Choice::Kcore).or_else(|_| open(Choice::Proc)),
+            found => found,
+        },
+    }
+}
+
 /// A way to look at a kernel.
 pub trait Observer {
     /// `bpf`, `kcore` or `proc`.
     fn name(&self) -> &'static str;
+
+    /// Whether [`Observation::system`] is read; it is at first. Bringing the statistics up to date takes longer
+    /// than all else, and on a machine that others use they say little.
+    ///
+    /// # Errors
+    /// Where the kernel does not show them.
+    fn watch_system(&mut self, on: bool) -> Result<(), Unavailable>;
 
     /// What `processes` map now.
     ///

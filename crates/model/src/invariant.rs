@@ -64,6 +64,11 @@ laws! {
     /// Counting areas: _mapcount of the head = areas that map any page − 1; partial_mapcount = those that map
     /// some but not all.
     Vma { "vma-mapcount" },
+    /// A hugetlb folio: what counts the whole = D − 1, what counts all = D − 1; its pages, slots and
+    /// _nr_pages_mapped count nothing (the head's _mapcount may hold a page type).
+    Hugetlb { "hugetlb-mapcount" },
+    /// Pages of the hugetlb pool = free ones + used ones; its promises = what areas may still take.
+    HugetlbPool { "hugetlb-pool" },
     /// The use count of a swap slot = swap entries that name it; a folio in the swap cache has a slot for each page.
     Swap { "swap-count" },
 }
@@ -102,6 +107,7 @@ pub fn check(m: &Machine, truth: &Truth, violations: &mut Vec<Violation>) {
         totals.add(m, truth, folio);
     }
     checker.check_slots_of_swap();
+    checker.check_hugetlb_pool();
     for (law, stat, expected) in totals.expected() {
         let found = m.stats.get(stat);
         if laws.has(law) && found != expected {
@@ -202,10 +208,13 @@ impl Checker<'_> {
         if laws.has(Law::HeadMapcount) {
             self.check_head_mapcount(folio, laws);
         }
+        if folio.kind == Kind::Hugetlb {
+            return self.check_hugetlb(folio, laws);
+        }
         if laws.has(Law::I3) && folio.kind.is_anon() {
             self.check_double_map(folio);
         }
-        if laws.has(Law::I4) && !folio.kind.is_anon() && folio.kind != Kind::Hugetlb {
+        if laws.has(Law::I4) && !folio.kind.is_anon() {
             let pmds = i64::from(truth.pmds);
             self.compare_each(Law::I4, folio, Field::Mapcount, folio.range(), |ptes| ptes + pmds - 1);
             self.compare(Law::I4, folio, Field::EntireMapcount, folio.head, pmds - 1);
@@ -232,6 +241,51 @@ impl Checker<'_> {
         }
         self.check_exclusive(folio, laws);
         self.check_queue(folio, laws);
+    }
+
+    fn check_hugetlb(&mut self, folio: Folio, laws: LawSet) {
+        let truth = *self.truth.folio(folio);
+        let info = self.m.scheme.info();
+        let whole = i64::from(truth.pmds) - 1;
+        if truth.ptes > 0 {
+            self.push(Law::Hugetlb, folio, None, Field::Mapcount, 0, truth.ptes as i64);
+        }
+        for field in info.fields.iter().copied() {
+            let expected = match field {
+                Field::EntireMapcount | Field::LargeMapcount => whole,
+                Field::NrPagesMapped | Field::MmId0 | Field::MmId1 | Field::MaybeShared => 0,
+                Field::MmIdMapcount0 | Field::MmIdMapcount1 => -1,
+                Field::DoubleMap | Field::PartialMapcount => 0,
+                _ => continue,
+            };
+            self.compare(Law::Hugetlb, folio, field, folio.head, expected);
+        }
+        if laws.has(Law::Vma) {
+            self.compare(Law::Vma, folio, Field::Mapcount, folio.head, i64::from(truth.vmas) - 1);
+        }
+        if !info.capabilities.hugetlb_counts_in_head {
+            let word = self.m.hugetlb_type().unwrap_or(-1);
+            self.compare(Law::Hugetlb, folio, Field::Mapcount, folio.head, i64::from(word));
+            self.compare_each(Law::Hugetlb, folio, Field::Mapcount, tails(folio), |_| -1);
+        }
+        self.check_exclusive(folio, laws);
+    }
+
+    fn check_hugetlb_pool(&mut self) {
+        let hugetlb = &self.m.hugetlb;
+        let (counts, free) = (hugetlb.counts(), hugetlb.free_pages());
+        let pages = free + hugetlb.used_pages();
+        for (what, expected, found) in [
+            ("the pages of the hugetlb pool", i64::from(pages), i64::from(counts.pages)),
+            ("the promised pages of the hugetlb pool", hugetlb.promised(), counts.reserved),
+        ] {
+            if expected != found {
+                let law = Law::HugetlbPool;
+                let violation =
+                    Violation { law, folio: None, page: None, field: None, what, expected, found };
+                self.violations.push(violation);
+            }
+        }
     }
 
     fn check_slots_of_swap(&mut self) {

@@ -18,6 +18,7 @@ mod blocks;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::field::Field;
@@ -25,7 +26,7 @@ use crate::release::Release;
 
 /// A field or a flag in one of the first pages of a folio.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Member {
+pub struct Member<'a> {
     /// Which `struct page` of the folio: 0 is the head, 1 to 3 are tails.
     pub page: u8,
     /// Where it starts, in bytes from the start of that page.
@@ -38,14 +39,14 @@ pub struct Member {
     /// and is not recorded for this release.
     pub flag: bool,
     /// The kernel's name for it.
-    pub name: &'static str,
+    pub name: &'a str,
     /// The row of the field table that it stores, if mapcount counts it.
     pub field: Option<Field>,
     /// What the name does not say: what else the word is, from when, under which condition. May be empty.
     pub note: &'static str,
 }
 
-impl Member {
+impl Member<'_> {
     /// Bytes from the start of the head's `struct page`, for pages of `page_bytes` bytes.
     pub fn from_head(&self, page_bytes: u16) -> u16 {
         u16::from(self.page) * page_bytes + u16::from(self.offset)
@@ -62,7 +63,7 @@ impl Member {
     }
 
     /// Whether the two share a bit of storage: a union, or a flag in its word.
-    pub fn overlaps(&self, other: &Member) -> bool {
+    pub fn overlaps(&self, other: &Member<'_>) -> bool {
         let (Some(a), Some(b)) = (self.span(), other.span()) else { return false };
         self.page == other.page && a.start < b.end && b.start < a.end
     }
@@ -77,29 +78,31 @@ impl Member {
     }
 }
 
-/// The storage of a folio's counters in a release.
+/// The storage of a folio's counters in a kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Layout {
-    /// The release.
-    pub release: Release,
+pub struct Layout<'a> {
+    /// The kernel: `Linux 6.12`.
+    pub kernel: Cow<'a, str>,
+    /// Whether the kernel calls it a folio (5.16 on); a compound page before.
+    pub has_folios: bool,
     /// The size of `struct page`: 64, or 56 before its parts were aligned in pairs of words.
     pub page_bytes: u16,
     /// The members, by page and word. Of members in the same place the first is the usual meaning, the
     /// others are unions with it; flags and bit fields follow their word.
-    pub members: Vec<Member>,
+    pub members: Vec<Member<'a>>,
     /// Where the layout was read: struct, file and version.
-    pub sources: Vec<&'static str>,
+    pub sources: Vec<Cow<'a, str>>,
 }
 
-impl Layout {
+impl<'a> Layout<'a> {
     /// The places where `field` is stored: none if the release has no such field, several if every page
     /// has its own.
-    pub fn of(&self, field: Field) -> impl Iterator<Item = &Member> {
+    pub fn of(&self, field: Field) -> impl Iterator<Item = &Member<'a>> {
         self.members.iter().filter(move |member| member.field == Some(field))
     }
 
     /// The members of one page, in order.
-    pub fn page(&self, page: u8) -> impl Iterator<Item = &Member> {
+    pub fn page(&self, page: u8) -> impl Iterator<Item = &Member<'a>> {
         self.members.iter().filter(move |member| member.page == page)
     }
 
@@ -109,25 +112,56 @@ impl Layout {
     }
 }
 
+/// Every member that some release has, each name in a page once, with the place and the meaning that it has in
+/// the newest of them: what to look for in a kernel's own description of its types. In the order in which a
+/// layout has them, not by release.
+pub fn known() -> Vec<Member<'static>> {
+    let mut known: Vec<(Option<Release>, Member<'static>)> = Vec::new();
+    for block in blocks::all() {
+        for (&page, member) in
+            block.pages.iter().flat_map(|page| block.members.iter().map(move |m| (page, m)))
+        {
+            let new = (block.range.from, Member { page, ..*member });
+            match known.iter_mut().find(|(_, old)| (old.page, old.name) == (page, member.name)) {
+                Some(old) if old.0 < new.0 => *old = new,
+                Some(_) => {}
+                None => known.push(new),
+            }
+        }
+    }
+    known.into_iter().map(|(_, member)| member).collect()
+}
+
 /// The layout of `release`. Releases before 2.6.38 get that of 2.6.38, unknown newer ones the newest known.
-pub fn layout(release: Release) -> Layout {
+pub fn layout(release: Release) -> Layout<'static> {
     let mut members = Vec::new();
-    let mut sources = Vec::new();
+    let mut sources: Vec<Cow<'static, str>> = Vec::new();
     for block in blocks::all().filter(|block| block.range.contains(release)) {
         for &page in block.pages {
             members.extend(block.members.iter().map(|&member| Member { page, ..member }));
         }
-        if !sources.contains(&block.source) {
-            sources.push(block.source);
+        if !sources.iter().any(|source| *source == block.source) {
+            sources.push(Cow::Borrowed(block.source));
         }
     }
     for member in members.iter_mut().filter(|member| member.flag && member.bits.is_none()) {
         member.bits = blocks::flag_bit(member.name, release).map(|bit| (bit, bit));
     }
-    // Stable: within a word the blocks' order says which meaning is the usual one. Flags come last.
-    members.sort_by_key(|member: &Member| {
+    sort(&mut members);
+    Layout {
+        kernel: Cow::Owned(format!("Linux {release}")),
+        has_folios: release >= Release::new(5, 16, 0),
+        page_bytes: blocks::page_bytes(release),
+        members,
+        sources,
+    }
+}
+
+/// Puts members in a layout's order: by page and word, flags last. Within a word the order that they are in says
+/// which meaning is the usual one.
+pub fn sort(members: &mut [Member<'_>]) {
+    members.sort_by_key(|member| {
         let of_word = member.flag || (member.bits.is_some() && member.bytes == 8);
         (member.page, member.offset / 8, of_word)
     });
-    Layout { release, page_bytes: blocks::page_bytes(release), members, sources }
 }

@@ -141,6 +141,15 @@ pub enum SharedTest {
     MaybeShared,
 }
 
+/// Which entries have to explain the references on a folio that MADV_FREE gave up, before it is dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LazyFreeCount {
+    /// Those of its first page, which no large folio that is mapped by PTEs passes.
+    FirstPage,
+    /// All.
+    Folio,
+}
+
 /// What becomes of a place on the deferred split queue when a folio is migrated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MigrateQueue {
@@ -170,6 +179,39 @@ pub enum SwapIn {
     OnePage,
     /// The whole folio where its swap entries stand in a row.
     WholeFolio,
+}
+
+/// What MADV_DONTNEED does to hugetlb pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HugetlbDontNeed {
+    /// Refuses them.
+    Refuse,
+    /// Unmaps every page that the range touches; it has to begin with one.
+    Touched,
+    /// Unmaps every page that lies in the range; it has to begin with one.
+    Covered,
+}
+
+/// When a hugetlb page that its first process unmaps is promised to it again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HugetlbRestore {
+    /// Never: another page may be had only if one is left.
+    Never,
+    /// At once, though copies in children may map it still.
+    AtOnce,
+    /// If nobody else maps it.
+    WithLastMapping,
+}
+
+/// Whether move_pages moves hugetlb pages, and to what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HugetlbMigrate {
+    /// It does not.
+    Never,
+    /// To a free page of the pool.
+    ToPool,
+    /// To a free page of the pool, else to a fresh one.
+    ToAny,
 }
 
 /// What a fault maps of a large file folio by PTEs, where it does not map around itself.
@@ -245,7 +287,7 @@ macro_rules! policies {
 
         mod table {
             use super::{
-                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, LargeReuse, LruFlush, MadvFree, MigrateQueue,
+                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate, HugetlbRestore, LargeReuse, LazyFreeCount, LruFlush, MadvFree, MigrateQueue,
                 PartialTruncate, Pin, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
             };
             $(
@@ -287,18 +329,18 @@ policies! {
     /// Pages that a per-CPU batch holds before they go to the LRU.
     lru_batch: u8 = [
         (FIRST, 14, "PAGEVEC_SIZE, include/linux/pagevec.h (v2.6.39, v4.9)"),
-        (at(4, 15), 15, "PAGEVEC_SIZE, include/linux/pagevec.h (v5.10; start unverified)"),
+        (at(4, 16), 15, "PAGEVEC_SIZE, include/linux/pagevec.h (v5.10), posted 2017-12-05 (\"Get 7% more pages in a pagevec\") for v4.16"),
         (at(6, 9), 31, "PAGEVEC_SIZE, include/linux/pagevec.h (v6.9)"),
     ],
     /// When the batch is emptied.
     lru_flush: LruFlush = [
         (FIRST, LruFlush::BeforeAdding, "____lru_cache_add(), mm/swap.c (v2.6.39)"),
-        (at(4, 7), LruFlush::AfterAdding, "__lru_cache_add(), mm/swap.c (v4.9; start unverified)"),
+        (at(4, 7), LruFlush::AfterAdding, "__lru_cache_add(), mm/swap.c (v4.9), Linux commit 8f182270dfec (v4.7; in the stable series 4.1 from v4.1.28)"),
     ],
     /// THPs are part of the statistic of mapped anonymous pages.
     anon_mapped_counts_thps: bool = [
         (FIRST, false, "page_add_new_anon_rmap(), mm/rmap.c (v2.6.39)"),
-        (at(3, 12), true, "page_add_new_anon_rmap(), mm/rmap.c (v3.13; start unverified)"),
+        (at(3, 12), true, "page_add_new_anon_rmap(), mm/rmap.c (v3.13), Linux commit 3cd14fcd3f12 (posted 2013-07-15, after v3.11-rc1)"),
     ],
     /// A read fault may map the huge zero folio.
     huge_zero: bool = [
@@ -351,7 +393,7 @@ policies! {
         (FIRST, Pin::Absent, "no io_uring"),
         (at(5, 1), Pin::Reference, "io_sqe_buffer_register(), fs/io_uring.c (v5.1)"),
         (at(5, 7), Pin::Counted { from_order: 2 }, "hpage_pincount_available(), include/linux/mm.h (v5.10)"),
-        (at(5, 18), Pin::Counted { from_order: 1 }, "folio_maybe_dma_pinned(), include/linux/mm.h (v6.1; start unverified)"),
+        (at(5, 18), Pin::Counted { from_order: 1 }, "folio_maybe_dma_pinned(), include/linux/mm.h (v6.1), Linux commit 5232c63f46fd (v5.18)"),
     ],
     /// fork copies pages that the parent pinned, instead of sharing them.
     fork_copies_pinned: bool = [
@@ -372,7 +414,7 @@ policies! {
     /// A folio is queued even when the PMD removed was its last mapping.
     queue_fully_unmapped_by_pmd: bool = [
         (FIRST, true, "page_remove_anon_compound_rmap(), mm/rmap.c (v4.5, v4.9)"),
-        (at(5, 5), false, "page_remove_anon_compound_rmap(), mm/rmap.c (v5.10; start unverified)"),
+        (at(5, 5), false, "page_remove_anon_compound_rmap(), mm/rmap.c (v5.10), Linux commit f1fe80d4ae33 (not in v5.4; v5.5)"),
     ],
     /// A THP that replaces the huge zero folio is queued as a candidate.
     queue_huge_zero_replacement: bool = [
@@ -389,7 +431,7 @@ policies! {
     debugfs_split: DebugfsSplit = [
         (FIRST, DebugfsSplit::Absent, "no such file (v4.4)"),
         (at(4, 5), DebugfsSplit::Everything, "split_huge_pages_set(), mm/huge_memory.c (v4.5, v5.10)"),
-        (at(5, 13), DebugfsSplit::Range, "split_huge_pages_pid(), mm/huge_memory.c (v5.19; start unverified)"),
+        (at(5, 13), DebugfsSplit::Range, "split_huge_pages_pid(), mm/huge_memory.c (Linux commit fa6c02315f74, posted 2021-03 for v5.13; v5.19)"),
     ],
     /// To take a PMD-mapped anonymous folio away for a split, its PMD becomes counted PTEs first.
     split_unmaps_by_pte: bool = [
@@ -413,13 +455,13 @@ policies! {
     ],
     /// PMD-aligned mremap moves PMDs; before, it split them.
     mremap_moves_pmds: bool = [
-        (FIRST, false, "move_page_tables(), mm/mremap.c (v2.6.39)"),
-        (at(3, 2), true, "move_huge_pmd(), mm/huge_memory.c (v4.4; start unverified)"),
+        (FIRST, false, "move_page_tables(), get_old_pmd(), mm/mremap.c (v2.6.39, v3.1)"),
+        (at(3, 2), true, "move_huge_pmd(), mm/huge_memory.c (v4.4), Linux commit 37a1c49a91ad (posted 2011-08-06, not in v3.1)"),
     ],
     /// move_pages splits a THP before it looks at it.
     move_pages_splits: bool = [
         (FIRST, true, "do_move_page_to_node_array(), FOLL_SPLIT, mm/migrate.c (v2.6.39, v4.8)"),
-        (at(4, 14), false, "add_page_for_migration(), mm/migrate.c (v5.10; start unverified)"),
+        (at(4, 14), false, "add_page_for_migration(), mm/migrate.c (v5.10), Linux commit e8db67eb0ded (v4.14)"),
     ],
     /// How move_pages finds out that others map a page too.
     migrate_shared_test: SharedTest = [
@@ -434,14 +476,19 @@ policies! {
     /// What becomes of a migrated folio's place on the deferred split queue.
     migrate_queue: MigrateQueue = [
         (FIRST, MigrateQueue::Forget, "__folio_migrate_mapping(), mm/migrate.c (v5.10, v6.11)"),
-        (Release::new(6, 12, 107), MigrateQueue::AsUnmapped, "__folio_migrate_mapping(), mm/migrate.c (v6.12.107; a backport, start unverified)"),
+        (Release::new(6, 12, 86), MigrateQueue::AsUnmapped, "migrate_folio_move(), mm/migrate.c (v6.12.107); the backport of Linux commit 8a8ca142a488 is in v6.12.86"),
         (at(6, 13), MigrateQueue::Forget, "__folio_migrate_mapping(), mm/migrate.c (v6.13, v6.17)"),
-        (at(7, 0), MigrateQueue::AsUnmapped, "migrate_folio_move(), mm/migrate.c (v7.2)"),
+        (at(7, 0), MigrateQueue::AsUnmapped, "migrate_folio_move(), mm/migrate.c (v7.2), Linux commit 8a8ca142a488 (v7.1; v7.0.13 has it too)"),
+    ],
+    /// An entry that stood for a page while it was moved or split remembers whether it was accessed.
+    migration_keeps_accessed: bool = [
+        (FIRST, false, "remove_migration_pte(), mm/migrate.c (v2.6.39, v5.10)"),
+        (at(6, 1), true, "remove_migration_pte(), mm/migrate.c (v6.1), Linux commit 2e3468778dbe"),
     ],
     /// mremap refuses a source that begins in a hole before it unmaps the target.
     mremap_looks_first: bool = [
         (FIRST, false, "mremap_to(), vma_to_resize(), mm/mremap.c (v4.4)"),
-        (at(5, 16), true, "Linux commit 550a7d60bd5e (\"mm, hugepages: add mremap() support for hugepage backed vma\", v5.16; release unverified)"),
+        (at(5, 16), true, "mremap(), mm/mremap.c (Linux commit 550a7d60bd5e, \"mm, hugepages: add mremap() support for hugepage backed vma\", v5.16)"),
     ],
     /// mremap moves several areas at once, with the holes between them.
     mremap_moves_areas: bool = [
@@ -466,7 +513,7 @@ policies! {
     /// Which PTEs have to be writable before a range is collapsed.
     collapse_writable: CollapseWritable = [
         (FIRST, CollapseWritable::All, "__collapse_huge_page_isolate(), mm/huge_memory.c (v2.6.39)"),
-        (at(4, 1), CollapseWritable::One, "khugepaged_scan_pmd() (v4.4; start unverified)"),
+        (at(4, 0), CollapseWritable::One, "khugepaged_scan_pmd(), mm/huge_memory.c (v4.0.5, v4.4), Linux commit 10359213d05a (not in v3.19; v4.0)"),
         (at(6, 18), CollapseWritable::None, "hpage_collapse_scan_pmd(), mm/khugepaged.c (v6.18)"),
     ],
     /// Pages that other processes map too may be collapsed.
@@ -484,6 +531,51 @@ policies! {
         (FIRST, false, "page_mapcount(), khugepaged_scan_pmd() (v5.10, v6.8)"),
         (at(6, 10), true, "folio_likely_mapped_shared(), hpage_collapse_scan_pmd() (v6.12)"),
     ],
+    /// Zero pages that a process mapped count as holes; before, no range with one was collapsed.
+    collapse_takes_zero_pages: bool = [
+        (FIRST, false, "khugepaged_scan_pmd(), mm/huge_memory.c (v2.6.39)"),
+        (at(4, 1), true, "Linux commit ca0984caa823 (\"mm: incorporate zero pages into transparent huge pages\", v4.1; release unverified)"),
+    ],
+    /// khugepaged collapses ranges with swap entries too, as many as `max_ptes_swap` says.
+    khugepaged_swaps_in: bool = [
+        (FIRST, false, "khugepaged_scan_pmd(), mm/huge_memory.c (v4.7)"),
+        (at(4, 8), true, "khugepaged_scan_pmd(), mm/khugepaged.c (v4.8)"),
+    ],
+    /// A page that is mapped read-only and is in the swap cache has to be the process's own, and leaves the cache.
+    collapse_takes_from_swap_cache: bool = [
+        (FIRST, true, "__collapse_huge_page_isolate(), mm/khugepaged.c (v5.10)"),
+        (at(5, 18), false, "__collapse_huge_page_isolate(), mm/khugepaged.c (v6.1; start unverified)"),
+    ],
+    /// The large folios that were copied leave the swap cache.
+    collapse_frees_large_swap_cache: bool = [
+        (FIRST, false, "__collapse_huge_page_copy(), mm/khugepaged.c (v5.10)"),
+        (at(6, 1), true, "__collapse_huge_page_copy(), mm/khugepaged.c (v6.1; start unverified)"),
+    ],
+    /// PTEs in a row that map one large folio are taken away at once.
+    collapse_unmaps_batches: bool = [
+        (FIRST, false, "__collapse_huge_page_copy_succeeded(), mm/khugepaged.c (v6.12)"),
+        (at(6, 17), true, "__collapse_huge_page_copy_succeeded(), mm/khugepaged.c (v7.2; start from recordings)"),
+    ],
+    /// A collapse gives up at the first page that has to be read from swap; before, it read the others too.
+    collapse_waits_for_no_read: bool = [
+        (FIRST, false, "__collapse_huge_page_swapin(), mm/khugepaged.c (v5.10)"),
+        (at(6, 0), true, "__collapse_huge_page_swapin(), mm/khugepaged.c (v6.1; start unverified)"),
+    ],
+    /// khugepaged leaves ranges alone with pages that MADV_FREE gave up.
+    collapse_skips_lazyfree: bool = [
+        (FIRST, false, "hpage_collapse_scan_pmd(), mm/khugepaged.c (v6.12)"),
+        (at(7, 1), true, "collapse_scan_pmd(), mm/khugepaged.c (v7.2; start unverified)"),
+    ],
+    /// MADV_COLLAPSE goes on behind a PMD without a page table.
+    collapse_passes_holes: bool = [
+        (FIRST, false, "madvise_collapse(), mm/khugepaged.c (v6.12)"),
+        (at(7, 0), true, "madvise_collapse(), mm/khugepaged.c (v7.2; start unverified)"),
+    ],
+    /// MADV_COLLAPSE of a range within a PMD succeeds and does nothing.
+    collapse_of_nothing_succeeds: bool = [
+        (FIRST, false, "madvise_collapse(), mm/khugepaged.c (v6.12)"),
+        (at(7, 2), true, "madvise_collapse(), mm/khugepaged.c (v7.2; start unverified)"),
+    ],
     /// khugepaged makes folios smaller than a PMD too, where their sizes are enabled.
     khugepaged_mthp: bool = [
         (FIRST, false, "collapse_huge_page(), mm/khugepaged.c (v7.1)"),
@@ -493,7 +585,7 @@ policies! {
     madv_free: MadvFree = [
         (FIRST, MadvFree::Absent, "madvise_behavior_valid(), mm/madvise.c (v4.4)"),
         (at(4, 5), MadvFree::DontNeed, "madvise_vma(), mm/madvise.c (v4.5, v4.8)"),
-        (at(4, 12), MadvFree::LazyByPage, "madvise_free_huge_pmd(), madvise_free_pte_range() (v5.10; start unverified)"),
+        (at(4, 12), MadvFree::LazyByPage, "madvise_free_huge_pmd(), madvise_free_pte_range() (v5.10), Linux commit 93e06c7a6453 (v4.12)"),
         (at(6, 10), MadvFree::LazyByFolio, "madvise_free_pte_range(), mm/madvise.c (v6.11)"),
     ],
     /// Addresses that ksmd lets share one page.
@@ -509,18 +601,18 @@ policies! {
     /// A write to a merged page that nobody else maps takes it, instead of a copy.
     ksm_reuse: bool = [
         (FIRST, false, "do_wp_page(), mm/memory.c (v4.9)"),
-        (at(5, 1), true, "reuse_ksm_page(), Linux commit 52d1e606ee73 (v5.1; release unverified)"),
-        (at(5, 9), false, "do_wp_page(), mm/memory.c (v5.10; start unverified)"),
+        (at(5, 1), true, "reuse_ksm_page(), do_wp_page(), Linux commit 52d1e606ee73 (2019-03-05, two days after v5.0)"),
+        (at(5, 9), false, "do_wp_page(), mm/memory.c (v5.10), Linux commit 09854ba94c6a (v5.9)"),
     ],
     /// To break up a merged page ksmd asks for a copy (FAULT_FLAG_UNSHARE), not for write access.
     ksm_unshares: bool = [
         (FIRST, false, "break_ksm(), mm/ksm.c (v6.1)"),
-        (at(6, 2), true, "break_ksm(), mm/ksm.c (v6.2; start unverified)"),
+        (at(6, 2), true, "break_ksm(), mm/ksm.c (v6.2)"),
     ],
     /// move_pages moves merged pages.
     ksm_migrates: bool = [
         (FIRST, false, "do_move_page_to_node_array(), mm/migrate.c (v2.6.39)"),
-        (at(3, 9), true, "do_move_page_to_node_array(), mm/migrate.c (v4.8; start unverified)"),
+        (at(3, 9), true, "do_move_page_to_node_array(), mm/migrate.c (v4.8), posted 2013-01-25 (\"ksm: enable KSM page migration\") for v3.9"),
     ],
     /// MADV_PAGEOUT exists.
     madv_pageout: bool = [
@@ -530,39 +622,59 @@ policies! {
     /// How MADV_PAGEOUT finds out that others map a large folio too.
     pageout_shared_test: SharedTest = [
         (FIRST, SharedTest::PageMapcount, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v5.10, v6.8)"),
-        (at(6, 9), SharedTest::MaybeShared, "folio_likely_mapped_shared(), madvise_cold_or_pageout_pte_range() (v6.11; start unverified)"),
+        (at(6, 9), SharedTest::MaybeShared, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (Linux commit ebb34f78d72c, v6.9; v6.11)"),
     ],
     /// MADV_PAGEOUT leaves PTE-mapped folios whole that it covers.
     pageout_whole_folios: bool = [
         (FIRST, false, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v5.10, v6.8)"),
-        (at(6, 10), true, "Linux commit 3931b871c494 (\"mm: madvise: avoid split during MADV_PAGEOUT and MADV_COLD\", v6.10; unverified)"),
+        (at(6, 10), true, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (Linux commit 3931b871c493, v6.10)"),
+    ],
+    /// MADV_PAGEOUT takes the accessed bits away first, so that they are off where it fails.
+    pageout_ages: bool = [
+        (FIRST, true, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v5.10, v6.1)"),
+        (at(6, 9), false, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v6.12; start unverified)"),
+    ],
+    /// Which entries have to explain the references on a folio that MADV_FREE gave up.
+    lazyfree_counts: LazyFreeCount = [
+        (FIRST, LazyFreeCount::FirstPage, "try_to_unmap_one(), mm/rmap.c (v5.10.223, v6.1)"),
+        (at(6, 10), LazyFreeCount::Folio, "try_to_unmap_one(), mm/rmap.c (v6.12; start unverified)"),
+    ],
+    /// A PMD-mapped folio that MADV_FREE gave up is dropped whole; before, its PMD was split first.
+    lazyfree_drops_pmd: bool = [
+        (FIRST, false, "try_to_unmap_one(), mm/rmap.c (v6.1)"),
+        (at(6, 11), true, "unmap_huge_pmd_locked(), mm/huge_memory.c (v6.12), Linux commit 735ecdfaf4e8 (v6.11; release unverified)"),
+    ],
+    /// A folio that MADV_FREE gave up stays so when it is not dropped because somebody holds it.
+    lazyfree_outlives_holders: bool = [
+        (FIRST, false, "try_to_unmap_one(), mm/rmap.c (v5.10.223, v6.12)"),
+        (at(6, 14), true, "try_to_unmap_one(), mm/rmap.c (v7.2; start unverified)"),
     ],
     /// Pages that may be pinned are not put into the swap cache.
     reclaim_refuses_pinned: bool = [
         (FIRST, false, "shrink_page_list(), mm/vmscan.c (v5.10.0)"),
-        (at(5, 11), true, "Linux commit feb889fb40fa (\"mm: don't put pinned pages into the swap cache\", v5.11; unverified)"),
+        (at(5, 10), true, "shrink_page_list(), mm/vmscan.c (v5.10.223), Linux commit feb889fb40fa (v5.11, v5.10.9; v5.10 itself lacks it)"),
     ],
     /// Which large folios reclaim splits before it swaps them out.
     reclaim_splits: ReclaimSplits = [
         (FIRST, ReclaimSplits::WithoutPmd, "shrink_page_list(), shrink_folio_list(), mm/vmscan.c (v5.10, v6.8)"),
-        (at(6, 10), ReclaimSplits::Queued, "Linux commit 5ed890ce5147 (\"mm: vmscan: avoid split during shrink_folio_list()\", v6.10; unverified)"),
-        (at(6, 12), ReclaimSplits::PartiallyMapped, "shrink_folio_list(), mm/vmscan.c (v6.12; start unverified)"),
+        (at(6, 10), ReclaimSplits::Queued, "shrink_folio_list(), mm/vmscan.c (Linux commit 5ed890ce5147, 2024-04-08, v6.10)"),
+        (at(6, 12), ReclaimSplits::PartiallyMapped, "shrink_folio_list(), mm/vmscan.c (v6.12), Linux commit 8422acdc97ed (v6.12)"),
     ],
     /// A folio of zeroes is not written to swap but noted there, so that it leaves the swap cache at once.
     swap_knows_zeroes: bool = [
         (FIRST, false, "swap_writepage(), mm/page_io.c (v6.11)"),
-        (at(6, 12), true, "swap_writepage(), swap_zeromap_folio_set(), mm/page_io.c (v6.12; start unverified)"),
+        (at(6, 12), true, "swap_writepage(), swap_zeromap_folio_set(), mm/page_io.c (Linux commit 0ca0c24e3211, v6.12)"),
     ],
     /// What a fault on a swap entry maps of a large folio in the swap cache.
     swap_in: SwapIn = [
         (FIRST, SwapIn::CopyTails, "ksm_might_need_to_copy(), mm/ksm.c (v5.10, v6.1)"),
-        (at(6, 8), SwapIn::OnePage, "ksm_might_need_to_copy(), mm/ksm.c (v6.8; start unverified)"),
+        (at(6, 8), SwapIn::OnePage, "ksm_might_need_to_copy(), mm/ksm.c (v6.8), Linux commit 96db66d9c8f3 (2023-12-11, before v6.7)"),
         (at(6, 11), SwapIn::WholeFolio, "do_swap_page(), mm/memory.c (v6.11)"),
     ],
     /// A write fault that copies a page drops the old one from the swap cache if nothing maps it any more.
     copy_frees_swap_cache: bool = [
         (FIRST, false, "wp_page_copy(), mm/memory.c (v5.10)"),
-        (at(5, 13), true, "Linux commit f4c4a3f48480 (\"mm: free idle swap cache page after COW\", v5.13; unverified)"),
+        (at(5, 14), true, "wp_page_copy(), mm/memory.c (v5.14), Linux commit f4c4a3f48480 (posted 2021-06-01, after v5.13-rc4)"),
     ],
     /// Pages around a read fault that are mapped with it, where the page cache has them; 1 where only the page is.
     fault_around: u64 = [
@@ -691,12 +803,74 @@ policies! {
     /// MADV_POPULATE says EFAULT behind the end of a file; before, ENOMEM.
     populate_says_efault: bool = [
         (FIRST, false, "madvise_populate(), mm/madvise.c (v6.8)"),
+        (at(6, 1), true, "madvise_populate(), mm/madvise.c (v6.1.192; a backport, start unverified)"),
+        (at(6, 2), false, "madvise_populate(), mm/madvise.c (v6.8)"),
         (at(6, 9), true, "madvise_populate(), mm/madvise.c, Linux commit 631426ba1d45 (v6.9)"),
     ],
     /// MADV_POPULATE_READ and MADV_POPULATE_WRITE exist.
     madv_populate: bool = [
         (FIRST, false, "include/uapi/asm-generic/mman-common.h (v5.13)"),
         (at(5, 14), true, "madvise_populate(), mm/madvise.c (v5.14)"),
+    ],
+    /// The page type of hugetlb that the head's `_mapcount` holds, as stored.
+    hugetlb_type: Option<i32> = [
+        (FIRST, None, "PageHuge(), mm/hugetlb.c (v5.10, v6.8)"),
+        (at(6, 9), Some(!0x0000_0800), "PG_hugetlb, include/linux/page-flags.h, Linux commit d99e3140a4d3 (\"mm: turn folio_test_hugetlb into a PageType\", v6.9)"),
+        (at(6, 11), Some(!0x0400_0000), "PG_hugetlb, include/linux/page-flags.h (v6.11; start unverified)"),
+        (at(6, 12), Some(-0x0c00_0000), "PGTY_hugetlb, include/linux/page-flags.h (v6.12, v7.3)"),
+    ],
+    /// References on tails of hugetlb pages are counted there as those on tails of THPs are.
+    hugetlb_counts_tails: bool = [
+        (FIRST, true, "get_page(), put_compound_page(), mm/swap.c (v2.6.39)"),
+        (at(3, 12), false, "compound_tail_refcounted(), include/linux/mm.h (v4.4), Linux commit 7cb2ef56e6a8 (v3.12; release unverified)"),
+    ],
+    /// The page cache owns a reference for each page of a hugetlb folio; before, one.
+    hugetlb_cached_by_page: bool = [
+        (FIRST, false, "__add_to_page_cache_locked(), mm/filemap.c (v5.10), __filemap_add_folio() (v6.3)"),
+        (at(6, 7), true, "__filemap_add_folio(), mm/filemap.c (v6.8), Linux commit a08c7193e4f1 (\"mm/filemap: remove hugetlb special casing in filemap.c\", v6.7; release unverified)"),
+    ],
+    /// fork copies entries of shared hugetlb mappings; later they are left to faults.
+    hugetlb_fork_copies_shared: bool = [
+        (FIRST, true, "copy_page_range(), mm/memory.c (v2.6.39, v5.19)"),
+        (at(6, 0), false, "vma_needs_copy(), mm/memory.c, Linux commit bcd51a3c679d (\"hugetlb: lazy page table copies in fork()\", v6.0; release unverified)"),
+    ],
+    /// fork gives the child a copy of a hugetlb page that the parent pinned, instead of sharing it.
+    hugetlb_fork_copies_pinned: bool = [
+        (FIRST, false, "copy_hugetlb_page_range(), mm/hugetlb.c (v5.10)"),
+        (at(5, 12), true, "copy_hugetlb_page_range(), mm/hugetlb.c, Linux commit 4eae4efa2c29 (\"hugetlb: do early cow when page pinned on src mm\", v5.12)"),
+    ],
+    /// mremap moves hugetlb mappings.
+    hugetlb_mremap: bool = [
+        (FIRST, false, "vma_to_resize(), mm/mremap.c (v2.6.39, v5.10)"),
+        (at(5, 16), true, "Linux commit 550a7d60bd5e (\"mm, hugepages: add mremap() support for hugepage backed vma\", v5.16; release unverified)"),
+    ],
+    /// What MADV_DONTNEED does to hugetlb pages.
+    hugetlb_dontneed: HugetlbDontNeed = [
+        (FIRST, HugetlbDontNeed::Refuse, "madvise_dontneed(), mm/madvise.c (v2.6.39), can_madv_lru_vma() (v5.10)"),
+        (at(5, 18), HugetlbDontNeed::Touched, "madvise_dontneed_free_valid_vma(), mm/madvise.c (v5.19), Linux commit 90e7e7f5ef3f (v5.18; release unverified)"),
+        (at(6, 1), HugetlbDontNeed::Covered, "Linux commit 8ebe0a5eaaeb (\"mm,madvise,hugetlb: fix unexpected data loss with MADV_DONTNEED on hugetlbfs\", v6.1; release unverified)"),
+    ],
+    /// When a page that its first process unmaps is promised to it again.
+    hugetlb_restore: HugetlbRestore = [
+        (FIRST, HugetlbRestore::Never, "__unmap_hugepage_range(), mm/hugetlb.c (v5.10, v6.1)"),
+        (at(6, 9), HugetlbRestore::AtOnce, "__unmap_hugepage_range() (v6.12), Linux commit df7a6d1f6405 (\"mm/hugetlb: restore the reservation if needed\", v6.9; release unverified)"),
+        (at(7, 2), HugetlbRestore::WithLastMapping, "__unmap_hugepage_range(), mm/hugetlb.c (v7.2, v7.3; start unverified)"),
+    ],
+    /// MADV_HUGEPAGE and MADV_NOHUGEPAGE refuse hugetlb areas; later they note the advice, which has no effect.
+    hugetlb_refuses_thp_advice: bool = [
+        (FIRST, true, "hugepage_madvise(), VM_NO_THP, mm/huge_memory.c (v2.6.39, v4.4)"),
+        (at(4, 8), false, "hugepage_madvise(), mm/khugepaged.c (v4.8, v5.10; start unverified)"),
+    ],
+    /// Whether move_pages moves hugetlb pages.
+    hugetlb_migrate: HugetlbMigrate = [
+        (FIRST, HugetlbMigrate::Never, "vma_migratable(), include/linux/mempolicy.h (v2.6.39)"),
+        (at(3, 12), HugetlbMigrate::ToPool, "unmap_and_move_huge_page(), alloc_huge_page_node() (v4.4; start unverified)"),
+        (at(4, 16), HugetlbMigrate::ToAny, "alloc_huge_page_nodemask(), mm/hugetlb.c (v5.10), Linux commit ab5ac90aecf5 (v4.16; release unverified)"),
+    ],
+    /// move_pages moves a hugetlb page for the sake of any of its pages; before, of its first only.
+    hugetlb_moves_by_tail: bool = [
+        (FIRST, false, "add_page_for_migration(), mm/migrate.c (v5.10, v6.1)"),
+        (at(6, 9), true, "__add_folio_for_migration(), mm/migrate.c (v6.12; start unverified)"),
     ],
 }
 

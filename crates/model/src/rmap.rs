@@ -36,10 +36,9 @@
 use crate::counters::Counters;
 use crate::field::Field;
 use crate::policy::Policy;
-use crate::scheme::small;
-use crate::scheme::{Lost, Mapped, Mapper, Scheme, Unmapped};
+use crate::scheme::{Lost, Mapped, Mapper, Scheme, Unmapped, small};
 use crate::stats::{Stat, Stats};
-use crate::units::{Folio, Kind, Level, PageRange};
+use crate::units::{Folio, Kind, Level, Order, PageRange};
 
 /// A mapping was not copied or given up because the pages may be pinned for DMA: each needs a page of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +81,16 @@ impl Rmap<'_> {
         }
     }
 
+    /// Maps anonymous folios of one page each, which follow each other, by a PTE each: the function above, folio
+    /// by folio.
+    pub fn folio_add_anon_rmap_pte_each(&self, pages: PageRange, exclusive: bool) {
+        let mapped = small::add_each(self.counters, pages);
+        self.count_mapped(Folio { head: pages.first, order: Order::ZERO, kind: Kind::Anon }, mapped);
+        if exclusive {
+            self.set_exclusive(pages, true);
+        }
+    }
+
     /// Maps an anonymous folio by a PMD.
     pub fn folio_add_anon_rmap_pmd(&self, folio: Folio, by: &Mapper, exclusive: bool) {
         let mapped = self.scheme.add_rmap(self.counters, folio, folio.range(), Level::Pmd, by);
@@ -109,7 +118,7 @@ impl Rmap<'_> {
 
     /// Maps pages of files, each a folio of its own, by PTEs: all schemes count these alike.
     pub fn folios_add_file_rmap_pte(&self, pages: PageRange) {
-        let first = small::add_each(self.counters, pages);
+        let first = small::add_each(self.counters, pages).pages;
         self.stats.add(Stat::FileMapped, i64::from(first));
     }
 
@@ -120,7 +129,7 @@ impl Rmap<'_> {
 
     /// Removes PTE mappings of such pages.
     pub fn folios_remove_file_rmap_pte(&self, pages: PageRange) {
-        let last = small::remove_each(self.counters, pages);
+        let last = small::remove_each(self.counters, pages).pages;
         self.stats.add(Stat::FileMapped, -i64::from(last));
     }
 
@@ -188,6 +197,12 @@ impl Rmap<'_> {
         unmapped.lost
     }
 
+    /// Removes a PTE mapping of each of these pages, which are anonymous folios of one page each.
+    pub fn folio_remove_rmap_pte_each(&self, pages: PageRange) {
+        let unmapped = small::remove_each(self.counters, pages);
+        self.count_unmapped(Folio { head: pages.first, order: Order::ZERO, kind: Kind::Anon }, unmapped);
+    }
+
     /// Removes a PMD mapping.
     pub fn folio_remove_rmap_pmd(&self, folio: Folio, by: &Mapper) -> Lost {
         let unmapped = self.scheme.remove_rmap(self.counters, folio, folio.range(), Level::Pmd, by);
@@ -203,6 +218,56 @@ impl Rmap<'_> {
         }
         let unmapped = self.scheme.split_pmd_rmap(self.counters, folio, by);
         self.count_unmapped(folio, unmapped);
+    }
+
+    // hugetlb: folios that are mapped as a whole, and counted in no statistic of these.
+
+    /// Maps a fresh private hugetlb folio and marks it exclusive (its first page stands for it).
+    pub fn hugetlb_add_new_anon_rmap(&self, folio: Folio, by: &Mapper) {
+        self.scheme.hugetlb_add_new(self.counters, folio, by);
+        self.set_exclusive(PageRange::one(folio.head), true);
+    }
+
+    /// Maps a private hugetlb folio again that was taken out of page tables for a while.
+    pub fn hugetlb_add_anon_rmap(&self, folio: Folio, by: &Mapper, exclusive: bool) {
+        self.scheme.hugetlb_add(self.counters, folio, by);
+        if exclusive {
+            self.set_exclusive(PageRange::one(folio.head), true);
+        }
+    }
+
+    /// Maps a hugetlb folio of the page cache, at a fault or for a child at fork.
+    pub fn hugetlb_add_file_rmap(&self, folio: Folio, by: &Mapper) {
+        self.scheme.hugetlb_add(self.counters, folio, by);
+    }
+
+    /// Copies a mapping of a private hugetlb folio to a child at fork; `by` is the child. Afterwards the folio is
+    /// not exclusive.
+    ///
+    /// # Errors
+    /// [`MaybePinned`] if the parent may have pinned the folio and it was its own: nothing is changed then.
+    pub fn hugetlb_try_dup_anon_rmap(
+        &self,
+        folio: Folio,
+        by: &Mapper,
+        maybe_pinned: bool,
+    ) -> Result<(), MaybePinned> {
+        self.share(PageRange::one(folio.head), maybe_pinned)?;
+        self.scheme.hugetlb_add(self.counters, folio, by);
+        Ok(())
+    }
+
+    /// Gives up that a private hugetlb folio is exclusive, before its entry becomes a migration entry.
+    ///
+    /// # Errors
+    /// [`MaybePinned`] if it may be pinned: it stays exclusive.
+    pub fn hugetlb_try_share_anon_rmap(&self, folio: Folio, maybe_pinned: bool) -> Result<(), MaybePinned> {
+        self.share(PageRange::one(folio.head), maybe_pinned)
+    }
+
+    /// Removes a mapping of a hugetlb folio.
+    pub fn hugetlb_remove_rmap(&self, folio: Folio, by: &Mapper) {
+        self.scheme.hugetlb_remove(self.counters, folio, by);
     }
 
     /// Sets or clears PG_anon_exclusive, where the kernel has it.

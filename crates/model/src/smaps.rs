@@ -55,6 +55,10 @@ impl Smaps {
 /// The numbers of an area (`smap_gather_stats()`, `smaps_account()`, fs/proc/task_mmu.c).
 pub fn smaps(m: &Machine, mm: &Mm, vma: &Vma) -> Smaps {
     let mut smaps = Smaps::default();
+    // Huge pages have lines of their own (Shared_Hugetlb, Private_Hugetlb) and are in none of these.
+    if vma.hugetlb.is_some() {
+        return smaps;
+    }
     let mut at = vma.start;
     while let Some(found) = mm.table.next_pmd(at, vma.end) {
         let stop = vma.end.min(mm.table.pmd_end(found));

@@ -120,10 +120,10 @@ impl Truth {
             Query::MaybeDmaPinned => i64::from(truth.pins > 0),
             Query::ExpectedRefcount => {
                 let known = m.known(folio);
-                let caches = i64::from(known.swapcache) + i64::from(known.pagecache);
+                let swap = i64::from(known.swapcache) * i64::from(folio.pages());
                 let by_vma = m.scheme.info().capabilities.reference_per_vma && folio.is_large();
                 let mappings = if by_vma { i64::from(truth.vmas) } else { truth.entries() as i64 };
-                mappings + caches * i64::from(folio.pages()) + i64::from(known.private)
+                mappings + swap + known.pagecache_references(folio) + i64::from(known.private)
             }
             Query::PageCount | Query::AveragePageMapcount => return None,
         })
@@ -146,6 +146,10 @@ impl Truth {
         self.slots.resize(m.swap.len() as usize, 0);
         for head in m.swap.heads() {
             self.folios[head.index()].cached = i64::from(m.folio(head).pages());
+        }
+        for head in m.hugetlb.cached() {
+            let folio = m.folio(head);
+            self.folios[head.index()].cached = m.known(folio).pagecache_references(folio);
         }
         m.files.each(|file| {
             file.cache.each(m, |index, folio| {
@@ -258,7 +262,7 @@ impl Truth {
                 let known = m.known(folio);
                 match kind {
                     HoldKind::Get => {
-                        self.pages[page.index()].held += 1;
+                        self.pages[m.counted_page(folio, page).index()].held += 1;
                         seen.held += 1;
                     }
                     HoldKind::Pin if !known.pins_exist => seen.held += 1,

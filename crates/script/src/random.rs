@@ -15,6 +15,7 @@
 //! ```
 
 mod choose;
+mod huge;
 mod minimise;
 mod prng;
 mod world;
@@ -46,6 +47,8 @@ pub struct Shape {
     pub pins_shmem: bool,
     /// Whether there are files.
     pub files: bool,
+    /// NUMA nodes of the machine, 1 to 255.
+    pub nodes: u32,
 }
 
 impl Default for Shape {
@@ -58,6 +61,7 @@ impl Default for Shape {
             pins: true,
             pins_shmem: true,
             files: true,
+            nodes: 2,
         }
     }
 }
@@ -85,7 +89,7 @@ pub fn generate(seed: u64, shape: &Shape) -> Scenario {
     Scenario {
         title: Some(format!("seed {seed}")),
         pmd_order: chooser.pmd_order(),
-        nodes: choose::NODES,
+        nodes: shape.nodes,
         items,
         ..Scenario::default()
     }

@@ -74,6 +74,8 @@ fn the_model_prints_what_real_kernels_printed() {
         ("partial-unmap", 13),
         ("ksm", 9),
         ("swap", 8),
+        ("hugetlb", 13),
+        ("hugetlb-pin", 4),
         ("shmem-small", 10),
         ("shmem-thp", 10),
         ("shmem-mthp", 5),

@@ -1,18 +1,23 @@
 //! The command line: a file for each command.
 
+mod conform;
 mod diff;
 mod exit;
 mod explain;
 mod input;
 mod kernels;
+mod lab;
 mod layout;
+mod live;
 mod output;
+mod record;
 mod run;
 mod schemes;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mapcount_kernel::lab::guest;
 
 pub use exit::Exit;
 
@@ -32,10 +37,16 @@ enum Command {
     Kernels(kernels::Args),
     Schemes(schemes::Args),
     Diff(diff::Args),
+    Lab(lab::Args),
+    Record(record::Args),
+    Conform(conform::Args),
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    if guest::is_here() {
+        guest::main();
+    }
     exit::install_panic_hook();
     let cli = Cli::parse();
     let exit = match cli.command {
@@ -45,6 +56,9 @@ pub fn main() -> ExitCode {
         Command::Kernels(args) => kernels::main(&args),
         Command::Schemes(args) => schemes::main(&args),
         Command::Diff(args) => diff::main(&args),
+        Command::Lab(args) => lab::main(&args),
+        Command::Record(args) => record::main(&args),
+        Command::Conform(args) => conform::main(&args),
     };
     exit.into()
 }

@@ -9,7 +9,6 @@ mod legend;
 
 use anstyle::{AnsiColor, Style as Ansi};
 use mapcount_model::layout::Layout;
-use mapcount_model::release::Release;
 
 use cells::{Column, Line, Text};
 
@@ -40,12 +39,11 @@ impl Style {
 
 /// The picture of `layout` with its legend, lines ended by `\n`.
 pub fn render(layout: &Layout, style: Style) -> String {
-    let (small, large) =
-        if layout.release < Release::new(5, 16, 0) { ("page", "compound page") } else { ("folio", "folio") };
+    let (small, large) = if layout.has_folios { ("folio", "folio") } else { ("page", "compound page") };
     let mut out = format!(
-        "Where Linux {} keeps the counters of a {large} (64-bit; struct page has {} bytes)\n\
+        "Where {} keeps the counters of a {large} (64-bit; struct page has {} bytes)\n\
          A small {small} is page[0] alone; page[1] and what follows are the tails of a large one.\n\n",
-        layout.release, layout.page_bytes,
+        layout.kernel, layout.page_bytes,
     );
     let columns: Vec<Column> = (0..layout.pages()).map(|page| Column::new(layout, page)).collect();
     let roomy = bands(&columns, 1);

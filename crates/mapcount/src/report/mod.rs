@@ -8,6 +8,7 @@ mod paint;
 mod phases;
 mod scene;
 
+pub mod conform;
 pub mod diff;
 pub mod explain;
 pub mod kernels;

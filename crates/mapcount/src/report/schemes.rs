@@ -109,6 +109,7 @@ fn structure(capabilities: Capabilities) -> Vec<&'static str> {
         page_mapcounts,
         reference_per_vma,
         bias_is_not_restored,
+        hugetlb_counts_in_head,
     } = capabilities;
     let pick = |yes: bool, texts: [&'static str; 2]| texts[usize::from(!yes)];
     let mut texts = vec![
@@ -128,6 +129,13 @@ fn structure(capabilities: Capabilities) -> Vec<&'static str> {
             ["a VMA owns one reference on a large folio", "a page-table entry owns one reference"],
         ),
     ];
+    texts.push(pick(
+        hugetlb_counts_in_head,
+        [
+            "the head's _mapcount counts the mappings of a hugetlb folio",
+            "a hugetlb folio is counted as a whole, in none of its pages' _mapcount",
+        ],
+    ));
     if needs_vma_pages {
         texts.push("it has to be told how many pages of the folio a VMA maps before and after a change");
     }

@@ -32,7 +32,12 @@ fn model(bencher: divan::Bencher<'_, '_>, work: &Work) {
 }
 
 fn works() -> impl Iterator<Item = Work> {
-    work::ALL.into_iter().chain([work::WALK_ALONE, work::WALK, work::COPY])
+    work::ALL.into_iter().chain(work::REVERSE).chain([
+        work::COLLAPSE,
+        work::WALK_ALONE,
+        work::WALK,
+        work::COPY,
+    ])
 }
 
 fn ratios() {
@@ -43,6 +48,10 @@ fn ratios() {
     for (work, (peer, goal)) in work::ALL.iter().zip(peers(&linux)) {
         table::row(work.name, measure(work), peer, goal);
     }
+    for work in &work::REVERSE {
+        table::row(work.name, measure(work), Peer::None, Goal::AtMost(50.0));
+    }
+    table::row(work::COLLAPSE.name, measure(&work::COLLAPSE), Peer::None, Goal::AtMost(10_000.0));
     table::row(work::WALK_ALONE.name, measure(&work::WALK_ALONE), Peer::None, Goal::Rate(200_000.0));
     table::row(work::WALK.name, measure(&work::WALK), Peer::None, Goal::Rate(200_000.0));
     table::row(work::COPY.name, measure(&work::COPY), Peer::None, Goal::None);

@@ -93,9 +93,9 @@ impl Walk {
 
     /// Unmaps a part, and maps everything anew when nothing is left.
     fn map_anew(&mut self, m: &Machine, mm: &Mm, region: (u64, u64)) -> mapcount_model::ops::Outcome {
-        munmap::unmap(m, mm, region);
+        munmap::unmap(m, mm, region).expect("nothing huge is cut");
         if self.random(4) == 0 || mm.vmas.borrow().all().is_empty() {
-            munmap::unmap(m, mm, (START, PAGES));
+            munmap::unmap(m, mm, (START, PAGES)).expect("nothing huge is cut");
             mmap::map(m, mm, (START, PAGES), Protection::READ_WRITE, ThpAdvice::Huge);
         }
         Ok(())

@@ -9,7 +9,7 @@ use mapcount_model::machine::vma::{Protection, ThpAdvice};
 use mapcount_model::machine::{Machine, Mm, Mode};
 use mapcount_model::ops::fault::{self, Access};
 use mapcount_model::ops::split::{self, Request};
-use mapcount_model::ops::{exit, fork, mmap, mprotect, munmap, split_pmd};
+use mapcount_model::ops::{collapse, exit, fork, mmap, mprotect, munmap, rmap_walk, split_pmd};
 use mapcount_model::profile::Profile;
 use mapcount_model::truth::Truth;
 
@@ -120,6 +120,64 @@ pub(crate) static WALK: Work = Work {
 pub(crate) static WALK_ALONE: Work =
     Work { name: "random steps, laws off", units: STEPS, prepare: small, run: |state| walk(state, false) };
 
+/// Walks from a folio to all who map it.
+const WALKS: u32 = 100;
+
+/// From a folio to all processes that map it, and back with the number of their entries; from 100 to 10,000
+/// processes a mapping takes as long.
+pub(crate) static REVERSE: [Work; 3] = [
+    Work {
+        name: "reverse walk, 100 processes: a mapping",
+        units: WALKS * 100,
+        prepare: shared::<100>,
+        run: reverse,
+    },
+    Work {
+        name: "reverse walk, 1,000 processes: a mapping",
+        units: WALKS * 1000,
+        prepare: shared::<1000>,
+        run: reverse,
+    },
+    Work {
+        name: "reverse walk, 10,000 processes: a mapping",
+        units: WALKS * 10_000,
+        prepare: shared::<10_000>,
+        run: reverse,
+    },
+];
+
+/// MADV_COLLAPSE of 1 GiB of base pages.
+pub(crate) static COLLAPSE: Work =
+    Work { name: "collapse of 512 pages: a THP", units: FOLIOS, prepare: without_advice, run: collapse };
+
+/// One THP that so many processes map.
+fn shared<const PROCESSES: u32>() -> State {
+    let mut state = mapped(ThpAdvice::Huge);
+    fault::touch(&state.m, &state.mm, (START, 1), Access::Write).expect("room");
+    for _ in 1..PROCESSES {
+        do_fork(&mut state);
+    }
+    state
+}
+
+fn reverse(state: &mut State) {
+    let folio = state.m.folio(state.mm.table.read(START).page());
+    for _ in 0..WALKS {
+        divan::black_box(rmap_walk::count_entries(&state.m, folio));
+    }
+}
+
+/// 1 GiB of base pages where THPs are neither asked for nor refused.
+fn without_advice() -> State {
+    let mut state = mapped(ThpAdvice::None);
+    touch(&mut state);
+    state
+}
+
+fn collapse(state: &mut State) {
+    collapse::madvise(&state.m, &state.mm, (START, u64::from(PAGES))).expect("nobody holds a page");
+}
+
 /// What an explorer of all states does for each: it copies the machine and hashes the copy.
 pub(crate) static COPY: Work =
     Work { name: "small machine: a copy and its hash", units: 1000, prepare: walked, run: copy };
@@ -214,7 +272,7 @@ fn protect(state: &mut State) {
 }
 
 fn unmap(state: &mut State) {
-    munmap::unmap(&state.m, &state.mm, (START, u64::from(PAGES)));
+    munmap::unmap(&state.m, &state.mm, (START, u64::from(PAGES))).expect("nothing huge is cut");
 }
 
 fn split_folios(state: &mut State) {

@@ -1,7 +1,8 @@
 //! The layouts as data: blocks of members, each with the releases that have it and where it was read.
 //!
 //! Releases named in a source were read or dumped; the rest of a block's range follows from the blocks
-//! around it. Where the first release of a range was not seen, the note says `(start unverified)`.
+//! around it, and where its first release is not among them, from the commit that brought the member, which
+//! stands beside the block.
 
 mod every_page;
 mod tails;
@@ -19,44 +20,44 @@ pub(super) struct Block {
     /// The pages that have these members.
     pub(super) pages: &'static [u8],
     /// The members; their `page` is filled in from `pages`.
-    pub(super) members: &'static [Member],
+    pub(super) members: &'static [Member<'static>],
 }
 
-pub(super) const fn part(offset: u8, bytes: u8, name: &'static str, note: &'static str) -> Member {
+pub(super) const fn part(offset: u8, bytes: u8, name: &'static str, note: &'static str) -> Member<'static> {
     Member { page: 0, offset, bytes, bits: None, flag: false, name, field: None, note }
 }
 
 /// A whole word.
-pub(super) const fn word(index: u8, name: &'static str, note: &'static str) -> Member {
+pub(super) const fn word(index: u8, name: &'static str, note: &'static str) -> Member<'static> {
     part(index * 8, 8, name, note)
 }
 
 /// The lower four bytes of a word.
-pub(super) const fn low(index: u8, name: &'static str, note: &'static str) -> Member {
+pub(super) const fn low(index: u8, name: &'static str, note: &'static str) -> Member<'static> {
     part(index * 8, 4, name, note)
 }
 
 /// The upper four bytes of a word.
-pub(super) const fn high(index: u8, name: &'static str, note: &'static str) -> Member {
+pub(super) const fn high(index: u8, name: &'static str, note: &'static str) -> Member<'static> {
     part(index * 8 + 4, 4, name, note)
 }
 
 /// A list head: two words.
-pub(super) const fn list(index: u8, name: &'static str, note: &'static str) -> Member {
+pub(super) const fn list(index: u8, name: &'static str, note: &'static str) -> Member<'static> {
     part(index * 8, 16, name, note)
 }
 
 /// One bit of the flags word.
-pub(super) const fn flag(name: &'static str, note: &'static str) -> Member {
+pub(super) const fn flag(name: &'static str, note: &'static str) -> Member<'static> {
     Member { flag: true, ..word(0, name, note) }
 }
 
-impl Member {
-    pub(super) const fn counts(self, field: Field) -> Member {
+impl Member<'_> {
+    pub(super) const fn counts(self, field: Field) -> Self {
         Member { field: Some(field), ..self }
     }
 
-    pub(super) const fn bits(self, low: u8, high: u8) -> Member {
+    pub(super) const fn bits(self, low: u8, high: u8) -> Self {
         Member { bits: Some((low, high)), flag: low == high, ..self }
     }
 }
@@ -66,14 +67,15 @@ pub(super) const fn block(
     to: (u16, u16),
     pages: &'static [u8],
     source: &'static str,
-    members: &'static [Member],
+    members: &'static [Member<'static>],
 ) -> Block {
     Block { range: series(from, to), source, pages, members }
 }
 
 pub(super) const V2_6_39: &str =
     "struct page (include/linux/mm_types.h, v2.6.39; the size from a build of it)";
-pub(super) const V3_1: &str = "struct page (include/linux/mm_types.h, v3.1, v3.13, v4.0, v4.4 to v4.9)";
+pub(super) const V3_1: &str =
+    "struct page (include/linux/mm_types.h, v3.1, v3.13, v3.19, v4.0, v4.4 to v4.9)";
 pub(super) const V4_18: &str = "struct page (include/linux/mm_types.h, v5.10 to v7.3, and BTF)";
 pub(super) const V6_1: &str = "struct folio (include/linux/mm_types.h, v6.1 to v7.3, and BTF)";
 pub(super) const V6_15: &str =

@@ -1,18 +1,22 @@
-use super::{Layout, layout};
+use super::{Layout, known, layout};
 use crate::field::{Field, TABLE};
 use crate::release::Release;
 
 /// Every series there was from 2.6.38 to 7.3.
-fn all() -> Vec<Layout> {
+fn all() -> Vec<Layout<'static>> {
+    releases().into_iter().map(layout).collect()
+}
+
+fn releases() -> Vec<Release> {
     let majors = [(3, 19), (4, 20), (5, 19), (6, 19), (7, 3)];
     let mut releases = vec![Release::new(2, 6, 38), Release::new(2, 6, 39)];
     for (major, last) in majors {
         releases.extend((0..=last).map(|minor| Release::new(major, minor, 0)));
     }
-    releases.into_iter().map(layout).collect()
+    releases
 }
 
-fn of(text: &str) -> Layout {
+fn of(text: &str) -> Layout<'static> {
     layout(Release::parse(text).expect("a release"))
 }
 
@@ -32,12 +36,12 @@ fn members_stay_in_their_page() {
     for layout in all() {
         for member in &layout.members {
             let end = u16::from(member.offset) + u16::from(member.bytes);
-            assert!(end <= layout.page_bytes, "{}: {member:?}", layout.release);
-            assert!(member.page <= 3, "{}: {member:?}", layout.release);
+            assert!(end <= layout.page_bytes, "{}: {member:?}", layout.kernel);
+            assert!(member.page <= 3, "{}: {member:?}", layout.kernel);
             let aligned = member.offset % member.bytes.min(8) == 0;
-            assert!(aligned, "{}: {member:?}", layout.release);
+            assert!(aligned, "{}: {member:?}", layout.kernel);
             if let Some((low, high)) = member.bits {
-                assert!(low <= high && high < member.bytes * 8, "{}: {member:?}", layout.release);
+                assert!(low <= high && high < member.bytes * 8, "{}: {member:?}", layout.kernel);
             }
         }
         assert!(!layout.sources.is_empty());
@@ -50,7 +54,7 @@ fn counters_never_share_storage() {
         let counted: Vec<_> = layout.members.iter().filter(|member| member.field.is_some()).collect();
         for (index, a) in counted.iter().enumerate() {
             for b in &counted[index + 1..] {
-                assert!(!a.overlaps(b), "{}: {a:?} and {b:?}", layout.release);
+                assert!(!a.overlaps(b), "{}: {a:?} and {b:?}", layout.kernel);
             }
         }
     }
@@ -61,7 +65,7 @@ fn plain_members_are_declared_once() {
     for layout in all() {
         for (index, a) in layout.members.iter().enumerate() {
             for b in &layout.members[index + 1..] {
-                assert!((a.page, a.name) != (b.page, b.name), "{}: {a:?} and {b:?}", layout.release);
+                assert!((a.page, a.name) != (b.page, b.name), "{}: {a:?} and {b:?}", layout.kernel);
             }
         }
     }
@@ -69,16 +73,17 @@ fn plain_members_are_declared_once() {
 
 #[test]
 fn the_field_table_and_the_layouts_name_the_same_fields() {
-    for layout in all() {
+    for release in releases() {
+        let layout = layout(release);
         for row in TABLE {
-            let name = row.names.iter().find(|(_, range)| range.contains(layout.release));
+            let name = row.names.iter().find(|(_, range)| range.contains(release));
             let places: Vec<_> = layout.of(row.field).collect();
             match name {
                 Some((name, _)) => {
                     let found = places.iter().any(|member| member.name == *name);
-                    assert!(found, "{}: {name} of the table is not in {places:?}", layout.release);
+                    assert!(found, "{}: {name} of the table is not in {places:?}", layout.kernel);
                 }
-                None => assert!(places.is_empty(), "{}: not in the table: {places:?}", layout.release),
+                None => assert!(places.is_empty(), "{}: not in the table: {places:?}", layout.kernel),
             }
         }
     }
@@ -180,4 +185,23 @@ fn a_tails_own_reference_count_starts_at_zero() {
     let layout = of("7.3");
     let initial: Vec<_> = layout.of(Field::Refcount).map(|member| member.initial()).collect();
     assert_eq!(initial, [Some(1), Some(0), Some(0), Some(0)]);
+}
+
+#[test]
+fn what_is_known_is_what_the_releases_have() {
+    let known = known();
+    for layout in all() {
+        for member in &layout.members {
+            let found = known.iter().find(|known| (known.page, known.name) == (member.page, member.name));
+            let found = found.unwrap_or_else(|| panic!("{}: {member:?}", layout.kernel));
+            assert_eq!(
+                (found.field, found.flag),
+                (member.field, member.flag),
+                "{}: {member:?}",
+                layout.kernel
+            );
+        }
+    }
+    let newest = known.iter().find(|member| member.name == "_entire_mapcount").expect("6.3 has it");
+    assert_eq!((newest.page, newest.offset), (1, 24), "as in the newest, not in 6.3");
 }

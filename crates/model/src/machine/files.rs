@@ -326,19 +326,18 @@ impl Machine {
     /// Whether a folio is in the page cache.
     #[inline]
     pub fn in_page_cache(&self, folio: Folio) -> bool {
-        matches!(folio.kind, Kind::File | Kind::Shmem) && self.frames.mapping(folio).root != AnonRoot(0)
+        match folio.kind {
+            Kind::File | Kind::Shmem => self.frames.mapping(folio).root != AnonRoot(0),
+            Kind::Hugetlb => self.hugetlb.is_cached(folio),
+            _ => false,
+        }
     }
 
     /// References that caches own on a folio: one for each page, and one for private data.
     pub fn cache_references(&self, folio: Folio) -> i32 {
-        let pages = folio.pages() as i32;
-        if self.swap.holds(folio) {
-            return pages;
-        }
-        match self.file_of(folio) {
-            Some(file) => pages + i32::from(file.cache.state(self.frames.mapping(folio).index).private),
-            None => 0,
-        }
+        let known = self.known(folio);
+        let swap = if known.swapcache { folio.pages() as i32 } else { 0 };
+        swap + known.pagecache_references(folio) as i32 + i32::from(known.private)
     }
 
     /// Allocates a folio for the page cache and puts it there: the cache's references are taken beside that of

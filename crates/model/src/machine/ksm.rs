@@ -184,6 +184,12 @@ impl Ksm {
         mappings
     }
 
+    /// Calls `f` with every place where reverse mapping looks for merged pages.
+    pub fn each_mapping(&self, mut f: impl FnMut(Mapping)) {
+        let state = self.0.borrow();
+        state.stable.values().flat_map(|stable| &stable.sharers).for_each(|sharer| f(sharer.mapping));
+    }
+
     /// Feeds the state to a hasher; `number` tells roots apart.
     pub fn hash_into(&self, mut state: &mut dyn std::hash::Hasher, mut number: impl FnMut(AnonRoot) -> u32) {
         let own = self.0.borrow();

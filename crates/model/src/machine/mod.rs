@@ -9,12 +9,14 @@ pub mod files;
 pub mod frames;
 mod free_blocks;
 pub mod holders;
+pub mod hugetlb;
 mod identity;
 mod ksm;
 pub mod lock;
 mod lru;
 pub mod page_table;
 mod report;
+mod roots;
 pub mod swap;
 pub mod vma;
 pub(crate) mod watch;
@@ -35,11 +37,13 @@ use crate::units::{Folio, Kind, MmId, Order, PageRange, Pfn};
 use config::Config;
 use deferred::DeferredQueue;
 use files::Files;
-use frames::{AnonRoot, Frames, Mapping};
+use frames::{FolioFlag, Frames, Mapping};
 use holders::Holders;
+use hugetlb::Hugetlb;
 use ksm::Ksm;
 use lock::{Guard, Lock, Locks};
 use page_table::{Alike, Budget, Entry, PageTable};
+use roots::Roots;
 use swap::Swap;
 use vma::{Vma, Vmas};
 
@@ -99,16 +103,17 @@ pub struct Machine {
     pub ksm: Ksm,
     /// Its swap device and swap cache.
     pub swap: Swap,
+    /// Its huge pages.
+    pub hugetlb: Hugetlb,
     /// Its files and their page cache.
     pub files: Files,
     counters: Box<dyn CounterMemory>,
     mms: RefCell<Vec<Option<Rc<Mm>>>>,
-    roots: RefCell<Vec<Vec<MmId>>>,
+    roots: Roots,
     anon_vmas: Cell<u32>,
     deferred: DeferredQueue,
     locks: Locks,
     lru_hold: Cell<bool>,
-    lazily_freed: Cell<bool>,
     zero_page: Cell<Option<Folio>>,
     huge_zero: Cell<Option<Folio>>,
     gather: RefCell<Vec<(Folio, i32)>>,
@@ -151,12 +156,12 @@ impl Machine {
             holders: Holders::default(),
             ksm: Ksm::default(),
             swap: Swap::default(),
+            hugetlb: Hugetlb::default(),
             files: Files::default(),
-            lazily_freed: Cell::new(false),
             counters,
-            // Ids start at 1; root 0 belongs to nobody.
+            // Ids start at 1.
             mms: RefCell::new(vec![None]),
-            roots: RefCell::new(vec![Vec::new()]),
+            roots: Roots::default(),
             anon_vmas: Cell::new(0),
             deferred: DeferredQueue::default(),
             locks: Locks::new(checked),
@@ -248,37 +253,10 @@ impl Machine {
     /// Forgets an address space that maps nothing any more.
     pub fn remove_mm(&self, id: MmId) {
         self.ksm.leave(id);
-        for members in self.roots.borrow_mut().iter_mut() {
-            members.retain(|member| *member != id);
+        let mm = self.mms.borrow_mut()[id.0 as usize].take();
+        for area in mm.iter().flat_map(|mm| mm.vmas.borrow().all().to_vec()) {
+            area.roots().for_each(|root| self.leave_root(root, id));
         }
-        self.mms.borrow_mut()[id.0 as usize] = None;
-    }
-
-    /// A new root for anonymous folios of `mm`.
-    pub fn add_root(&self, mm: MmId) -> AnonRoot {
-        let mut roots = self.roots.borrow_mut();
-        roots.push(vec![mm]);
-        AnonRoot(roots.len() as u32 - 1)
-    }
-
-    /// A new root for the folios of a file, which nobody maps yet.
-    fn add_file_root(&self) -> AnonRoot {
-        let mut roots = self.roots.borrow_mut();
-        roots.push(Vec::new());
-        AnonRoot(roots.len() as u32 - 1)
-    }
-
-    /// Lets `mm` map folios of `root` too.
-    pub fn join_root(&self, root: AnonRoot, mm: MmId) {
-        let members = &mut self.roots.borrow_mut()[root.0 as usize];
-        if !members.contains(&mm) {
-            members.push(mm);
-        }
-    }
-
-    /// The address spaces that may map folios of `root`, in the order in which they joined.
-    pub fn members(&self, root: AnonRoot) -> Vec<MmId> {
-        self.roots.borrow()[root.0 as usize].clone()
     }
 
     /// The number of a new anon_vma.
@@ -354,15 +332,31 @@ impl Machine {
 
     /// Takes a reference on a page for somebody who works on it.
     pub fn get_page(&self, page: Pfn) {
-        self.scheme.get_page(&*self.counters, self.folio(page), page);
+        let folio = self.folio(page);
+        self.scheme.get_page(&*self.counters, folio, self.counted_page(folio, page));
     }
 
     /// Drops such a reference.
     pub fn put_page(&self, page: Pfn) {
         let folio = self.folio(page);
-        if self.scheme.put_page(&*self.counters, folio, page) == 0 {
+        if self.scheme.put_page(&*self.counters, folio, self.counted_page(folio, page)) == 0 {
             self.free(folio);
         }
+    }
+
+    /// Drops a reference on each of these pages, which are folios of one page each.
+    pub fn put_each(&self, pages: PageRange) {
+        self.counters.add_each(Field::Refcount, pages, -1);
+        let left = self.counters.scan(Field::Refcount, pages);
+        let page = |head| Folio { head, order: Order::ZERO, kind: Kind::Anon };
+        if self.checked || left.max > 0 {
+            let unused = |head: &Pfn| self.counters.read(Field::Refcount, *head) == 0;
+            return pages.iter().filter(unused).for_each(|head| self.free(page(head)));
+        }
+        if self.policy.anon_exclusive {
+            self.counters.set_each(Field::AnonExclusive, pages, 0);
+        }
+        self.frames.free_small(pages);
     }
 
     fn free(&self, folio: Folio) {
@@ -376,6 +370,9 @@ impl Machine {
         if self.policy.anon_exclusive {
             self.counters.set_each(Field::AnonExclusive, folio.range(), 0);
         }
+        if folio.kind == Kind::Hugetlb {
+            return self.free_hugetlb(folio);
+        }
         self.frames.free(folio);
     }
 
@@ -388,7 +385,9 @@ impl Machine {
                 self.bad_frees.borrow_mut().push(BadFree { folio, field, page, value });
             }
         };
-        if self.counters.scan(Field::Mapcount, folio.range()).empty < folio.pages() {
+        let typed = self.hugetlb_type().filter(|_| folio.kind == Kind::Hugetlb);
+        let has_type = typed == Some(self.counters.read(Field::Mapcount, folio.head));
+        if self.counters.scan(Field::Mapcount, folio.range()).empty + u32::from(has_type) < folio.pages() {
             for page in folio.range().iter() {
                 bad(Field::Mapcount, page);
             }
@@ -417,11 +416,14 @@ impl Machine {
             Pin::Counted { from_order } => (true, folio.is_large() && folio.order.0 >= from_order),
         };
         let pagecache = self.in_page_cache(folio);
+        let pagecache_owns_one =
+            folio.kind == Kind::Hugetlb && pagecache && !self.policy.hugetlb_cached_by_page;
         let private = folio.kind == Kind::File
             && self
                 .file_of(folio)
                 .is_some_and(|file| file.cache.state(self.frames.mapping(folio).index).private);
-        Known { has_pincount, pins_exist, swapcache: self.swap.holds(folio), pagecache, private }
+        let swapcache = self.swap.holds(folio);
+        Known { has_pincount, pins_exist, swapcache, pagecache, pagecache_owns_one, private }
     }
 
     /// Asks the scheme a question about a page or its folio.
@@ -576,15 +578,11 @@ impl Machine {
         *self.gather.borrow_mut() = gathered;
     }
 
-    /// Notes that pages were given up by MADV_FREE: which of them were written since is not kept, so that
-    /// reclaim cannot tell any more what to do with a page.
-    pub fn note_lazily_freed(&self) {
-        self.lazily_freed.set(true);
-    }
-
-    /// Whether pages were ever given up by MADV_FREE.
-    pub fn has_lazily_freed(&self) -> bool {
-        self.lazily_freed.get()
+    /// Notes in a folio that it was written through an entry that goes away.
+    pub fn note_dirty(&self, folio: Folio, entry: Entry) {
+        if !entry.is_clean() {
+            self.frames.set_flag(folio, FolioFlag::Dirty, true);
+        }
     }
 
     /// Whether a flag of a large folio is set.
@@ -592,8 +590,8 @@ impl Machine {
         folio.is_large() && self.counters.read(field, folio.head) != 0
     }
 
-    /// Whether the kernel keeps this field for this folio. The zero folio's queue words are never set up, and
-    /// marks of exclusive pages are for anonymous memory.
+    /// Whether the kernel keeps this field for this folio. The zero folio's queue words are never set up, those of
+    /// hugetlb folios hold other things, and marks of exclusive pages are for anonymous memory.
     pub fn has_field(&self, folio: Folio, field: Field) -> bool {
         let large = match field.row().scope {
             Scope::Page => true,
@@ -604,12 +602,16 @@ impl Machine {
         let kept = match field {
             Field::Pincount => self.known(folio).has_pincount,
             Field::Deferred => {
-                self.policy.deferred_queue != DeferredPolicy::Absent && folio.kind != Kind::Zero
+                let queued = !matches!(folio.kind, Kind::Zero | Kind::Hugetlb);
+                self.policy.deferred_queue != DeferredPolicy::Absent && queued
             }
             Field::PartiallyMapped => {
                 self.policy.deferred_queue == DeferredPolicy::Flagged && folio.kind != Kind::Zero
             }
-            Field::AnonExclusive => self.policy.anon_exclusive && folio.kind.is_anon(),
+            Field::AnonExclusive => {
+                let anon = folio.kind.is_anon() || self.hugetlb.is_anon(folio);
+                self.policy.anon_exclusive && anon
+            }
             _ => true,
         };
         large && known_to_scheme && kept
@@ -641,8 +643,8 @@ impl Clone for Machine {
             holders: self.holders.clone(),
             ksm: self.ksm.clone(),
             swap: self.swap.clone(),
+            hugetlb: self.hugetlb.clone(),
             files: self.files.copy(),
-            lazily_freed: self.lazily_freed.clone(),
             counters: self.counters.boxed_clone(),
             mms: RefCell::new(mms),
             roots: self.roots.clone(),

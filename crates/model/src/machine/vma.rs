@@ -41,6 +41,18 @@ pub struct AnonVma {
     pub inherited: bool,
 }
 
+/// What is known of an area of huge pages.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct HugetlbArea {
+    /// MAP_SHARED rather than MAP_PRIVATE.
+    pub shared: bool,
+    /// Pages of a private mapping are promised to this area (HPAGE_RESV_OWNER): it is no copy that fork made.
+    pub owner: bool,
+    /// A page was taken away from this area for the owner's sake (HPAGE_RESV_UNMAPPED): where nothing is mapped, a
+    /// touch is a SIGBUS.
+    pub robbed: bool,
+}
+
 /// What an area maps of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FileArea {
@@ -73,6 +85,8 @@ pub struct Vma {
     pub file: Option<FileArea>,
     /// With which areas it can become one; `None` while it has mapped nothing but the zero page.
     pub anon: Option<AnonVma>,
+    /// VM_HUGETLB: it maps huge pages of the pool; its ends are multiples of their size.
+    pub hugetlb: Option<HugetlbArea>,
 }
 
 impl Vma {
@@ -82,7 +96,11 @@ impl Vma {
     }
 
     /// Whether `next` continues this area in every respect, so that both can be one (`vma_merge()`, mm/mmap.c).
+    /// Areas of huge pages never become one (VM_DONTEXPAND).
     pub fn merges_with(&self, next: &Vma) -> bool {
+        if self.hugetlb.is_some() || next.hugetlb.is_some() {
+            return false;
+        }
         let anon = match (self.anon, next.anon) {
             (Some(one), None) | (None, Some(one)) => !one.inherited,
             (one, other) => one == other,
@@ -102,9 +120,16 @@ impl Vma {
             && self.mergeable == next.mergeable
     }
 
-    /// Whether writes go to a file.
+    /// Whether writes go to a file, or to huge pages that all see (VM_SHARED).
     pub const fn is_shared(&self) -> bool {
         matches!(self.file, Some(FileArea { shared: true, .. }))
+            || matches!(self.hugetlb, Some(HugetlbArea { shared: true, .. }))
+    }
+
+    /// The roots whose folios it may map.
+    pub fn roots(&self) -> impl Iterator<Item = AnonRoot> {
+        let file = self.file.map(|file| file.root).filter(|root| *root != self.root);
+        [self.root].into_iter().chain(file)
     }
 
     /// The offset of page `at`.
@@ -246,6 +271,7 @@ mod tests {
             root: AnonRoot(1),
             file: None,
             anon: None,
+            hugetlb: None,
         }
     }
 

@@ -41,7 +41,7 @@ pub(super) fn write_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
     if reuse {
         m.rmap().set_exclusive(PageRange::one(page), true);
         m.swap.set_dirty(folio, true);
-        mm.table.set(at, entry.with_write(vma.protection.write));
+        mm.table.set(at, entry.with_write(vma.protection.write).touched(true));
         return Ok(());
     }
     copy_page(m, mm, vma, at)
@@ -154,15 +154,11 @@ pub(super) fn write_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
         return write_huge_zero(m, mm, vma, start);
     }
     let folio = m.folio(entry.page());
-    let reuse = match m.policy.pmd_reuse {
-        PmdReuse::GreatestMapcount => greatest_mapcount_is_one(m, folio),
-        PmdReuse::ExclusiveOrReferences => {
-            m.rmap().exclusive(PageRange::one(folio.head)) > 0 || m.refcount(folio) == 1
-        }
-    };
-    if reuse {
+    if can_reuse_pmd(m, folio) {
+        let _guard = m.lock_table(mm, start);
         m.rmap().set_exclusive(PageRange::one(folio.head), true);
-        mm.table.set_pmd(start, entry.with_write(true));
+        m.swap.set_dirty(folio, true);
+        mm.table.set_pmd(start, entry.with_write(true).touched(true));
         return Ok(());
     }
     match m.policy.pmd_copy {
@@ -174,15 +170,32 @@ pub(super) fn write_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
     }
 }
 
+fn can_reuse_pmd(m: &Machine, folio: Folio) -> bool {
+    match m.policy.pmd_reuse {
+        PmdReuse::GreatestMapcount if m.swap.holds(folio) => swap_cache::reuse_by_mapcount(m, folio, 0),
+        PmdReuse::GreatestMapcount => greatest_mapcount_is_one(m, folio),
+        PmdReuse::ExclusiveOrReferences if m.rmap().exclusive(PageRange::one(folio.head)) > 0 => true,
+        PmdReuse::ExclusiveOrReferences => {
+            let cached = if m.swap.holds(folio) { folio.pages() as i32 } else { 0 };
+            if m.refcount(folio) == 1 + cached {
+                swap_cache::try_free(m, folio);
+            }
+            m.refcount(folio) == 1
+        }
+    }
+}
+
 /// Copies a whole THP; to single pages where no THP may be used or none is to be had.
 fn copy_folio(m: &Machine, mm: &Mm, vma: &Vma, start: u64, old: Folio) -> Outcome {
     let by = m.removing(mm, vma, old, old.pages());
     m.get_page(old.head);
+    let guard = m.lock_table(mm, start);
     let thp = fault::allows(m, vma, m.pmd_order()).then(|| fault::new_thp(m, mm, vma, start)).flatten();
     if let Some(new) = thp {
         m.frames.copy_content(old.range(), new.head);
     } else if copy_to_pages(m, mm, vma, start, old).is_err() {
         // No memory for all pages: then for the one that is written, at least.
+        drop(guard);
         split_pmd::split_pmd(m, mm, vma, start);
         m.put_page(old.head);
         return Ok(());
@@ -218,6 +231,7 @@ fn copy_to_pages(m: &Machine, mm: &Mm, vma: &Vma, start: u64, old: Folio) -> Out
 fn write_huge_zero(m: &Machine, mm: &Mm, vma: &Vma, start: u64) -> Outcome {
     if m.policy.huge_zero_write == HugeZeroWrite::Thp && fault::allows(m, vma, m.pmd_order()) {
         // It takes the zero folio's place.
+        let _guard = m.lock_table(mm, start);
         if let Some(folio) = fault::new_thp(m, mm, vma, start) {
             if m.policy.queue_huge_zero_replacement {
                 m.queue_candidate(folio);

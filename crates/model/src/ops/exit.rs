@@ -1,6 +1,6 @@
 //! exit: an address space goes away, then what its files held.
 
-use super::{hold, truncate, zap};
+use super::{hold, hugetlb, truncate, zap};
 use crate::machine::lock::Lock;
 use crate::machine::{Machine, Mm};
 
@@ -17,6 +17,7 @@ pub fn exit(m: &Machine, mm: &Mm) {
         m.flush_gathered();
     }
     m.remove_mm(mm.id);
+    hugetlb::close(m, &areas);
     for file in areas.iter().filter_map(|area| area.file) {
         truncate::release(m, file.root);
     }

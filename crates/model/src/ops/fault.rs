@@ -1,6 +1,6 @@
 //! Page faults: a process touches memory, or the kernel does for it.
 
-use super::{Outcome, cow, file_fault, swap_in};
+use super::{Outcome, cow, file_fault, hugetlb, swap_in};
 use crate::event::{Errno, Phase};
 use crate::machine::config::ThpMode;
 use crate::machine::frames::Mapping;
@@ -33,8 +33,8 @@ impl Access {
 /// Touches every page of `start .. start + pages`.
 ///
 /// # Errors
-/// EFAULT at the first page that no area holds or that may not be touched so: what came before stays done.
-/// ENOMEM when memory is full.
+/// EFAULT at the first page that no area holds or that may not be touched so, or for which the pool of huge pages
+/// has none: what came before stays done. ENOMEM when memory is full.
 pub fn touch(m: &Machine, mm: &Mm, (start, pages): (u64, u64), access: Access) -> Outcome {
     let end = start + pages;
     let mut at = start;
@@ -45,6 +45,10 @@ pub fn touch(m: &Machine, mm: &Mm, (start, pages): (u64, u64), access: Access) -
             return Err(Errno::Efault);
         }
         let stop = end.min(vma.end);
+        if vma.hugetlb.is_some() {
+            hugetlb::touch(m, mm, &vma, (at, stop), access)?;
+            at = stop;
+        }
         while at < stop {
             at = touch_once(m, mm, &vma, (at, stop), access)?;
         }
@@ -60,12 +64,14 @@ fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: A
             Ok(at)
         }
         Pmd::Leaf(entry) if access.writes() && !entry.is_writable() => {
-            let _guard = m.lock_table(mm, at);
             cow::write_pmd(m, mm, vma, at)?;
             Ok(at)
         }
-        Pmd::Leaf(_) => {
+        Pmd::Leaf(entry) => {
             let next = stop.min(mm.table.pmd_end(at));
+            if entry != entry.touched(access.writes()) {
+                mm.table.set_pmd(at, entry.touched(access.writes()));
+            }
             wrote(m, mm, vma, (at, next), access);
             Ok(next)
         }
@@ -98,7 +104,12 @@ fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: A
                 cow::write_pte(m, mm, vma, at)?;
                 return Ok(at);
             }
-            let next = at + mm.table.run(at, stop - at, Alike::Exactly).1;
+            let len = mm.table.run(at, stop - at, Alike::Exactly).1;
+            let next = at + len;
+            // The CPU notes the access in the entries.
+            if entry != entry.touched(access.writes()) {
+                mm.table.set_run(at, len, entry.touched(access.writes()));
+            }
             wrote(m, mm, vma, (at, next), access);
             Ok(next)
         }
@@ -106,7 +117,7 @@ fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: A
 }
 
 /// Notes what a write left in the pages of `start..end`, which are mapped consecutively.
-fn wrote(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64), access: Access) {
+pub(super) fn wrote(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64), access: Access) {
     if access.writes() {
         file_fault::wrote(m, vma, (start, end));
     }
@@ -210,6 +221,9 @@ pub(super) fn new_folio(m: &Machine, mm: &Mm, vma: &Vma, start: u64, order: Orde
 pub fn allows(m: &Machine, vma: &Vma, order: Order) -> bool {
     let config = m.config.borrow();
     let is_pmd = order == config.pmd();
+    if vma.hugetlb.is_some() {
+        return false;
+    }
     if vma.advice == ThpAdvice::NoHuge || (!is_pmd && (!m.policy.mthp || order.0 < 2)) {
         return false;
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{exit, fault, split_pmd};
+use super::{exit, fault, hugetlb, split_pmd};
 use crate::event::Errno;
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
@@ -25,16 +25,18 @@ pub fn fork(m: &Machine, parent: &Mm) -> Result<Rc<Mm>, Errno> {
     for area in &areas {
         // An area without an anon_vma has nothing that faults would not bring again: it is not looked at.
         let anon = area.anon.map(|_| AnonVma { id: m.add_anon_vma(), inherited: true });
-        let own = Vma { locked: false, anon, ..*area };
+        let own = Vma { locked: false, anon, hugetlb: area.hugetlb.map(hugetlb::copied), ..*area };
         child.vmas.borrow_mut().insert(own);
         m.join_root(own.root, child.id);
         if let Some(file) = own.file {
             m.join_root(file.root, child.id);
         }
-        if anon.is_none() {
-            continue;
-        }
-        if let Err(errno) = copy_area(m, parent, &child, area, &own) {
+        let copied = match (area.hugetlb, anon) {
+            (Some(_), _) => hugetlb::copy_area(m, parent, &child, area, &own),
+            (None, Some(_)) => copy_area(m, parent, &child, area, &own),
+            (None, None) => Ok(()),
+        };
+        if let Err(errno) = copied {
             exit::exit(m, &child);
             return Err(errno);
         }
@@ -46,7 +48,6 @@ fn copy_area(m: &Machine, parent: &Mm, child: &Mm, area: &Vma, own: &Vma) -> Res
     let mut at = area.start;
     while let Some(found) = parent.table.next_pmd(at, area.end) {
         let stop = area.end.min(parent.table.pmd_end(found));
-        let _guard = m.lock_table(parent, found);
         if !child.table.has_room(found) {
             return Err(Errno::Enomem);
         }
@@ -61,6 +62,7 @@ fn copy_area(m: &Machine, parent: &Mm, child: &Mm, area: &Vma, own: &Vma) -> Res
             }
         }
         if parent.table.pmd(found) == Pmd::Table {
+            let _guard = m.lock_table(parent, found);
             if child.table.pmd(found) == Pmd::None {
                 child.table.add_table(found);
             }
@@ -77,6 +79,11 @@ fn looks_pinned(m: &Machine, parent: &Mm, folio: Folio) -> bool {
 
 /// Shares a PMD-mapped folio; `false` if it may be pinned.
 fn copy_pmd(m: &Machine, parent: &Mm, child: &Mm, own: &Vma, at: u64, entry: Entry) -> bool {
+    let _guard = m.lock_table(parent, at);
+    if entry.is_zero() {
+        child.table.set_pmd(at, entry);
+        return true;
+    }
     let folio = m.folio(entry.page());
     let by = m.adding(child, own, folio, folio.pages());
     let references = m.scheme.references_of_added(1, &by);
@@ -87,7 +94,7 @@ fn copy_pmd(m: &Machine, parent: &Mm, child: &Mm, own: &Vma, at: u64, entry: Ent
         return false;
     }
     parent.table.set_pmd(at, entry.with_write(false));
-    child.table.set_pmd(at, entry.with_write(false));
+    child.table.set_pmd(at, entry.with_write(false).with_old());
     true
 }
 
@@ -164,7 +171,8 @@ fn share(
         return false;
     }
     parent.table.protect_run(at, u64::from(pages.len), false);
-    child.table.set_run(at, u64::from(pages.len), Entry::present(pages.first, false));
+    let entry = parent.table.read(at).with_old();
+    child.table.set_run(at, u64::from(pages.len), entry);
     true
 }
 

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::split::{self, Request};
-use super::{Outcome, cow, split_pmd, vma};
+use super::{Outcome, cow, split_pmd, swap_cache, vma};
 use crate::event::{Errno, Phase};
-use crate::machine::frames::{Content, Mapping};
+use crate::machine::frames::{Content, FolioFlag, Mapping};
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Entry, Pmd};
 use crate::machine::vma::Vma;
@@ -28,7 +28,9 @@ pub fn advise(m: &Machine, mm: &Mm, (start, pages): (u64, u64), mergeable: bool)
     let covered = mm.vmas.borrow().covers(start, end);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     let mut outcome = if covered { Ok(()) } else { Err(Errno::Enomem) };
-    for area in areas.iter().filter(|area| area.mergeable != mergeable) {
+    // Huge pages are not merged; the advice is ignored.
+    let affected = |area: &&Vma| area.mergeable != mergeable && area.hugetlb.is_none();
+    for area in areas.iter().filter(affected) {
         let (from, to) = (start.max(area.start), end.min(area.end));
         if mergeable {
             m.ksm.enter(mm.id);
@@ -36,7 +38,7 @@ pub fn advise(m: &Machine, mm: &Mm, (start, pages): (u64, u64), mergeable: bool)
             outcome = Err(Errno::Eagain);
             break;
         }
-        vma::cut(m, mm, from, to);
+        vma::cut(m, mm, from, to)?;
         mm.vmas.borrow_mut().update(from, to, |vma| vma.mergeable = mergeable);
     }
     vma::merge(m, mm, start, end);
@@ -216,7 +218,11 @@ fn merge(m: &Machine, spot: Spot<'_>, into: Option<Pfn>) -> bool {
     if done {
         match into {
             Some(into) => replace(m, spot, folio, m.folio(into)),
-            None => m.frames.set_kind(folio, Kind::Ksm, m.frames.mapping(folio)),
+            None => {
+                m.frames.set_kind(folio, Kind::Ksm, m.frames.mapping(folio));
+                // MADV_FREE may have given it up; it is not dropped now.
+                m.frames.set_flag(folio, FolioFlag::Dirty, true);
+            }
         }
     }
     m.put_page(page);
@@ -249,6 +255,7 @@ fn replace(m: &Machine, spot: Spot<'_>, old: Folio, merged: Folio) {
     m.phase(Phase::Mapped, Some(mm.id), merged.range());
     let lost = m.rmap().folio_remove_rmap_ptes(old, old.range(), &removes);
     m.after_removal(old, Level::Pte, lost);
+    swap_cache::free_unmapped(m, old);
     m.put_refs(old, m.scheme.references_of_removed(1, &removes));
     m.phase(Phase::OldUnmapped, Some(mm.id), old.range());
 }

@@ -5,7 +5,7 @@
 
 use super::migration_entry::{self, Pmds, Unmap};
 use super::split::{self, Request};
-use super::{Outcome, rmap_walk, split_pmd};
+use super::{Outcome, hugetlb, rmap_walk, split_pmd};
 use crate::event::{Errno, Refusal, Why};
 use crate::field::Field;
 use crate::machine::lock::Lock;
@@ -53,7 +53,10 @@ fn candidate(m: &Machine, mm: &Mm, at: u64, to: Target) -> Option<Folio> {
     let vma = mm.vmas.borrow().find(at)?;
     let present = |at| Some(mm.table.read(at)).filter(|entry| entry.is_present() && !entry.is_zero());
     let mut folio = m.folio(present(at)?.page());
-    if m.policy.move_pages_splits && folio.is_large() {
+    if folio.kind == Kind::Hugetlb && !hugetlb::may_move(m, folio, present(at)?.page()) {
+        return None;
+    }
+    if folio.kind != Kind::Hugetlb && m.policy.move_pages_splits && folio.is_large() {
         if m.scheme.info().capabilities.pmd_split_splits_folio {
             split_pmd::split_pmd(m, mm, &vma, at);
         } else if !split::split_held(m, folio, Request::PAGES) {
@@ -82,6 +85,9 @@ fn ask(m: &Machine, query: Query, page: Pfn) -> Option<i64> {
 
 /// Moves a folio, or says why not. One that is partially mapped is split instead, and its pieces are moved.
 fn migrate(m: &Machine, folio: Folio, node: u8) {
+    if folio.kind == Kind::Hugetlb {
+        return hugetlb::move_folio(m, folio, node);
+    }
     // Kernels without the flag queue only what is partially mapped.
     let mark = match m.policy.deferred_queue {
         DeferredQueue::Flagged => Field::PartiallyMapped,
@@ -123,6 +129,7 @@ fn move_folio(m: &Machine, old: Folio, node: u8) {
         m.unqueue(old);
         m.frames.copy_content(old.range(), new.head);
         m.frames.set_node(new, node);
+        m.frames.copy_flags(old, new);
         if old.kind == Kind::Ksm {
             m.frames.set_kind(new, Kind::Ksm, m.frames.mapping(old));
             m.ksm.moved(old.head, new.head);

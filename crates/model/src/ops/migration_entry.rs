@@ -9,8 +9,9 @@ use super::rmap_walk::Place;
 use super::split_pmd;
 use crate::event::Phase;
 use crate::field::Field;
-use crate::machine::Machine;
 use crate::machine::page_table::{Alike, Entry, Pmd};
+use crate::machine::vma::Vma;
+use crate::machine::{Machine, Mm};
 use crate::query::{Query, Tally};
 use crate::stats::Stat;
 use crate::units::{Folio, Level, PageRange, Pfn};
@@ -120,6 +121,7 @@ fn unmap_ptes(
     if exclusive && m.rmap().folio_try_share_anon_rmap_pte(pages, pinned).is_err() {
         return u64::from(alike);
     }
+    m.note_dirty(folio, entry);
     let by = m.removing(mm, &place.vma, folio, pages.len);
     mm.table.set_run(at, u64::from(pages.len), entry.to_migration(exclusive));
     let lost = m.rmap().folio_remove_rmap_ptes(folio, pages, &by);
@@ -146,6 +148,7 @@ fn unmap_pmd(m: &Machine, folio: Folio, place: &Place, (at, entry): (u64, Entry)
     if exclusive && m.rmap().folio_try_share_anon_rmap_pte(head, pinned).is_err() {
         return;
     }
+    m.note_dirty(folio, entry);
     let by = m.removing(mm, vma, folio, folio.pages());
     let start = mm.table.pmd_start(at);
     match pmds {
@@ -181,8 +184,7 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
                 } else {
                     m.rmap().folio_add_file_rmap_pmd(new, &by);
                 }
-                let write = entry.is_writable();
-                mm.table.set_pmd(mm.table.pmd_start(at), Entry::present(to, write));
+                mm.table.set_pmd(mm.table.pmd_start(at), present(m, entry, to));
             }
             at = mm.table.pmd_end(at);
             continue;
@@ -194,6 +196,11 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
             continue;
         }
         restored = true;
+        let row = remap_small(m, mm, vma, (at, place.end), (entry, target(entry.page())), drops_zeroes);
+        if row > 0 {
+            at += row;
+            continue;
+        }
         let piece = m.folio(target(entry.page()));
         if drops_zeroes && !piece.is_large() && !vma.locked && m.frames.is_zero_filled(piece.head) {
             mm.table.set(at, Entry::zero(m.zero_page().head));
@@ -210,10 +217,36 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
         } else {
             m.rmap().folio_add_file_rmap_ptes(piece, pages, &by);
         }
-        mm.table.set_run(at, u64::from(pages.len), Entry::present(first, entry.is_writable()));
+        mm.table.set_run(at, u64::from(pages.len), present(m, entry, first));
         at += u64::from(pages.len);
     }
     if restored {
         m.phase(Phase::Remapped, Some(mm.id), PageRange::new(to, folio.pages()));
     }
+}
+
+/// The entry that a migration entry becomes. Up to 6.0 it forgets that the page was accessed.
+fn present(m: &Machine, entry: Entry, page: Pfn) -> Entry {
+    let present = entry.from_migration(page);
+    if m.policy.migration_keeps_accessed { present } else { present.with_old() }
+}
+
+/// Maps folios of one page each that follow each other, where as many migration entries wait for them from `at`
+/// on; says how many that were. Their counters are apart from each other, so that all can be done at once.
+fn remap_small(
+    m: &Machine,
+    mm: &Mm,
+    vma: &Vma,
+    (at, end): (u64, u64),
+    (entry, first): (Entry, Pfn),
+    drops_zeroes: bool,
+) -> u64 {
+    let most = mm.table.run(at, end - at, Alike::Exactly).1;
+    let pages = PageRange::new(first, m.frames.small_run(first, most as u32, drops_zeroes && !vma.locked));
+    if pages.len > 0 {
+        m.counters().add_each(Field::Refcount, pages, 1);
+        m.rmap().folio_add_anon_rmap_pte_each(pages, entry.is_exclusive());
+        mm.table.set_run(at, u64::from(pages.len), present(m, entry, first));
+    }
+    u64::from(pages.len)
 }

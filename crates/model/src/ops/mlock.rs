@@ -52,8 +52,9 @@ fn set_locked(m: &Machine, mm: &Mm, (start, pages): (u64, u64), locked: bool) ->
             break;
         };
         let stop = end.min(area.end);
-        if area.locked != locked {
-            vma::cut(m, mm, at, stop);
+        // Huge pages are never swapped: their areas are left as they are.
+        if area.locked != locked && area.hugetlb.is_none() {
+            vma::cut(m, mm, at, stop)?;
             mm.vmas.borrow_mut().update(at, stop, |vma| vma.locked = locked);
         }
         at = stop;

@@ -19,6 +19,7 @@ pub fn map(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Protect
         root,
         file: None,
         anon: None,
+        hugetlb: None,
     };
     mm.vmas.borrow_mut().insert(vma);
 }
@@ -56,6 +57,7 @@ pub fn map_file(
         root,
         file: Some(FileArea { root: part.file, shared: part.shared }),
         anon: None,
+        hugetlb: None,
     };
     mm.vmas.borrow_mut().insert(vma);
 }

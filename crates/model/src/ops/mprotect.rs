@@ -11,7 +11,7 @@ use crate::machine::{Machine, Mm};
 /// at once; given back, it is at the next write fault.
 ///
 /// # Errors
-/// ENOMEM if some of it is not mapped; what lies in front of the hole is changed.
+/// ENOMEM if some of it is not mapped, EINVAL where a huge page would be cut; what lies in front is changed.
 pub fn protect(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Protection) -> Outcome {
     let _guard = m.lock(Lock::Mmap(mm.id));
     let end = start + pages;
@@ -24,7 +24,10 @@ pub fn protect(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Pro
         };
         let stop = end.min(area.end);
         if area.protection != protection {
-            vma::cut(m, mm, at, stop);
+            outcome = vma::cut(m, mm, at, stop);
+            if outcome.is_err() {
+                break;
+            }
             mm.vmas.borrow_mut().update(at, stop, |vma| vma.protection = protection);
             change_entries(m, mm, (at, stop), protection, writes_unasked(m, &area));
         }
@@ -49,9 +52,9 @@ fn change_entries(m: &Machine, mm: &Mm, (start, end): (u64, u64), protection: Pr
     let mut at = start;
     while let Some(found) = mm.table.next_pmd(at, end) {
         let stop = end.min(mm.table.pmd_end(found));
-        let _guard = m.lock_table(mm, found);
         if let Pmd::Leaf(entry) = mm.table.pmd(found) {
             if stop - found == mm.table.pmd_pages() {
+                let _guard = m.lock_table(mm, found);
                 mm.table.set_pmd(found, entry.with_write(write));
                 at = stop;
                 continue;
@@ -60,6 +63,7 @@ fn change_entries(m: &Machine, mm: &Mm, (start, end): (u64, u64), protection: Pr
             split_pmd::split_pmd(m, mm, &area, found);
         }
         if mm.table.pmd(found) == Pmd::Table {
+            let _guard = m.lock_table(mm, found);
             set_write(mm, (found, stop), write);
         }
         at = stop;

@@ -1,6 +1,6 @@
 //! mremap with MREMAP_FIXED: moves a mapping; entries move, counters do not.
 
-use super::{Outcome, ksm, munmap, split_pmd, vma};
+use super::{Outcome, hugetlb, ksm, munmap, split_pmd, vma};
 use crate::event::Errno;
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
@@ -15,8 +15,11 @@ use crate::machine::{Machine, Mm};
 /// EINVAL if both ranges overlap. EFAULT if the source does not begin in an area, or leaves it (in kernels that
 /// cannot move several): unless the kernel looks first, the target is unmapped by then. ENOMEM if there is no
 /// memory for page tables (the kernel moves back what it moved by then), or for pages in place of merged ones.
+/// Huge pages move from 5.16 on, if source and target begin with one, as many as the length touches; else EINVAL.
 pub fn remap(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
     let _guard = m.lock(Lock::Mmap(mm.id));
+    let huge = mm.vmas.borrow().find(from).is_some_and(|area| area.hugetlb.is_some());
+    let pages = if huge && m.policy.hugetlb_mremap { whole_huge_pages(mm, from, to, pages)? } else { pages };
     let end = from + pages;
     if from < to + pages && to < end {
         return Err(Errno::Einval);
@@ -30,23 +33,39 @@ pub fn remap(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
         // Holes between the areas stay as wide as they are, and what is mapped at their target stays.
         for area in &areas {
             let (first, behind) = (area.start.max(from), area.end.min(end));
-            move_area(m, mm, first, to + (first - from), behind - first)?;
+            let (target, mut pages) = (to + (first - from), behind - first);
+            if area.hugetlb.is_some() {
+                pages = whole_huge_pages(mm, first, target, pages)?;
+            }
+            move_area(m, mm, first, target, pages)?;
         }
         return Ok(());
     }
     if m.policy.mremap_looks_first && !begins {
         return Err(Errno::Efault);
     }
-    munmap::unmap_locked(m, mm, to, to + pages);
+    munmap::unmap_locked(m, mm, to, to + pages)?;
+    if huge && !m.policy.hugetlb_mremap {
+        return Err(Errno::Einval);
+    }
     if !begins || areas[0].end < end {
         return Err(Errno::Efault);
     }
     move_area(m, mm, from, to, pages)
 }
 
+/// The length of a range of huge pages that is to be moved, rounded up (`mremap()`, mm/mremap.c, v5.16).
+fn whole_huge_pages(mm: &Mm, from: u64, to: u64, pages: u64) -> Result<u64, Errno> {
+    let step = mm.table.pmd_pages();
+    if (from | to) & (step - 1) != 0 {
+        return Err(Errno::Einval);
+    }
+    Ok(pages.next_multiple_of(step))
+}
+
 /// Moves a part of one area.
 fn move_area(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
-    munmap::unmap_locked(m, mm, to, to + pages);
+    munmap::unmap_locked(m, mm, to, to + pages)?;
     let area = mm.vmas.borrow().find(from).ok_or(Errno::Efault)?;
     if area.mergeable {
         // Merged pages do not move: ksmd would look for them at the old place.
@@ -57,10 +76,13 @@ fn move_area(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
     }
     let new = Vma { start: to, end: to + pages, offset: area.offset_of(from), ..area };
     split_across(m, mm, &area, from, pages);
-    vma::cut(m, mm, from, from + pages);
+    if area.hugetlb.is_some() {
+        hugetlb::give_up_promises(mm, &area);
+    }
+    vma::cut(m, mm, from, from + pages)?;
     mm.vmas.borrow_mut().insert(new);
     move_entries(m, mm, from, to, pages);
-    munmap::unmap_locked(m, mm, from, from + pages);
+    munmap::unmap_locked(m, mm, from, from + pages)?;
     vma::merge(m, mm, to, to + pages);
     Ok(())
 }

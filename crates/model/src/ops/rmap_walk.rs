@@ -4,7 +4,8 @@
 
 use std::rc::Rc;
 
-use crate::machine::page_table::Alike;
+use crate::machine::frames::Mapping;
+use crate::machine::page_table::{Alike, Pmd};
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
 use crate::units::{Folio, Kind};
@@ -23,47 +24,56 @@ pub struct Place {
 
 /// The areas that may map a folio, address spaces in the order in which they came to share it.
 pub fn places(m: &Machine, folio: Folio) -> Vec<Place> {
-    let mappings = match folio.kind {
-        Kind::Ksm => m.ksm.mappings(folio.head),
-        _ => vec![m.frames.mapping(folio)],
-    };
     let mut places = Vec::new();
-    for mapping in mappings {
-        for id in m.members(mapping.root) {
-            let Some(mm) = m.mm(id) else { continue };
-            let vmas = mm.vmas.borrow();
-            for vma in vmas.all() {
-                if let Some((start, end)) = m.place_of(vma, mapping, folio.pages()) {
-                    places.push(Place { mm: Rc::clone(&mm), vma: *vma, start, end });
+    each_place(m, folio, |mm, vma, (start, end)| {
+        places.push(Place { mm: Rc::clone(mm), vma: *vma, start, end });
+    });
+    places
+}
+
+/// Calls `f` with each of these places: an address space, an area, the pages where the folio's would be.
+fn each_place(m: &Machine, folio: Folio, mut f: impl FnMut(&Rc<Mm>, &Vma, (u64, u64))) {
+    let mut look = |mapping: Mapping| {
+        m.each_member(mapping.root, |mm| {
+            for vma in mm.vmas.borrow().all() {
+                if let Some(range) = m.place_of(vma, mapping, folio.pages()) {
+                    f(mm, vma, range);
                 }
             }
-        }
+        });
+    };
+    match folio.kind {
+        Kind::Ksm => m.ksm.mappings(folio.head).into_iter().for_each(look),
+        _ => look(m.frames.mapping(folio)),
     }
-    places
 }
 
 /// Entries that map any part of a folio.
 pub fn count_entries(m: &Machine, folio: Folio) -> i64 {
-    let entries = |place: &Place| {
-        let (mm, mut at, mut entries) = (&place.mm, place.start, 0);
-        while at < place.end {
-            let entry = mm.table.read(at);
-            let maps = entry.is_present() && !entry.is_zero() && folio.range().contains(entry.page());
-            if matches!(mm.table.pmd(at), crate::machine::page_table::Pmd::Leaf(_)) {
-                entries += i64::from(maps);
-                at = mm.table.pmd_end(at);
-                continue;
-            }
-            let len = m.batch(&mm.table, at, place.end - at, Alike::IgnoringWrite).1.max(1);
-            if maps {
-                let inside = u64::from(folio.head.0 + folio.pages() - entry.page().0);
-                entries += len.min(inside) as i64;
-                at += len.min(inside);
-            } else {
-                at += len;
-            }
+    let mut entries = 0;
+    each_place(m, folio, |mm, _, range| entries += entries_of(m, mm, folio, range));
+    entries
+}
+
+/// The entries of one place.
+fn entries_of(m: &Machine, mm: &Mm, folio: Folio, (start, end): (u64, u64)) -> i64 {
+    let (mut at, mut entries) = (start, 0);
+    while at < end {
+        let entry = mm.table.read(at);
+        let maps = entry.is_present() && !entry.is_zero() && folio.range().contains(entry.page());
+        if matches!(mm.table.pmd(at), Pmd::Leaf(_)) {
+            entries += i64::from(maps);
+            at = mm.table.pmd_end(at);
+            continue;
         }
-        entries
-    };
-    places(m, folio).iter().map(entries).sum()
+        let len = m.batch(&mm.table, at, end - at, Alike::IgnoringWrite).1.max(1);
+        if maps {
+            let inside = u64::from(folio.head.0 + folio.pages() - entry.page().0);
+            entries += len.min(inside) as i64;
+            at += len.min(inside);
+        } else {
+            at += len;
+        }
+    }
+    entries
 }

@@ -12,8 +12,9 @@ use crate::machine::Machine;
 use crate::machine::files::File;
 use crate::machine::lock::Lock;
 use crate::policy::DebugfsSplit;
+use crate::scheme::small;
 use crate::stats::Stat;
-use crate::units::{Folio, Kind, Order, Pfn};
+use crate::units::{Folio, Kind, Order, PageRange, Pfn};
 
 /// How a folio is to be split.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +44,12 @@ pub fn debugfs(m: &Machine, mm: &crate::machine::Mm, range: (u64, u64), request:
             let large = |folio: &Folio| folio.is_large() && folio.kind != Kind::Zero;
             let folios: Vec<Folio> = m.frames.folios().filter(large).collect();
             for folio in folios {
+                if folio.kind == Kind::Hugetlb {
+                    if m.refcount(folio) > 0 {
+                        m.refuse(Refusal { folio, why: Why::Hugetlb });
+                    }
+                    continue;
+                }
                 split_held(m, folio, Request { list: request.list, ..Request::PAGES });
             }
         }
@@ -53,6 +60,11 @@ pub fn debugfs(m: &Machine, mm: &crate::machine::Mm, range: (u64, u64), request:
                 let entry = mm.table.read(found);
                 if entry.is_present() && !entry.is_zero() {
                     let folio = m.folio(entry.page());
+                    if folio.kind == Kind::Hugetlb {
+                        m.refuse(Refusal { folio, why: Why::Hugetlb });
+                        at = mm.table.pmd_end(found);
+                        continue;
+                    }
                     if folio.is_large() && request.order < folio.order {
                         split_held(m, folio, request);
                     }
@@ -116,9 +128,7 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
     let pieces = pieces(m, folio, request);
     m.rmap().set_exclusive(folio.range(), false);
     m.frames.split(folio, &pieces);
-    for piece in &pieces {
-        m.scheme.prep_folio(m.counters(), *piece);
-    }
+    prepare(m, folio, &pieces);
     if cached {
         m.swap.split(folio, &pieces);
         pieces.iter().for_each(|piece| m.get_refs(*piece, piece.pages() as i32));
@@ -139,12 +149,37 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
     for place in places.iter().filter(|_| file.is_none()) {
         migration_entry::remap(m, folio, place, folio.head, m.policy.split_drops_zero_pages);
     }
-    for piece in &pieces[1..] {
-        swap_cache::free_unmapped(m, *piece);
-        m.put_refs(*piece, 1);
-    }
+    put_pieces(m, &pieces[1..], cached);
     m.phase(Phase::FinalPut, None, folio.range());
     Ok(())
+}
+
+/// Gives the pieces the values of fresh folios.
+fn prepare(m: &Machine, folio: Folio, pieces: &[Folio]) {
+    if pieces.len() as u32 == folio.pages() {
+        return small::prep_each(m.counters(), folio.range());
+    }
+    for piece in pieces {
+        m.scheme.prep_folio(m.counters(), *piece);
+    }
+}
+
+/// Drops the splitter's references. Mostly every piece is mapped again: then nothing is freed, and pages in a row
+/// are done at once.
+fn put_pieces(m: &Machine, pieces: &[Folio], cached: bool) {
+    let stays = |piece: &Folio| !cached && m.refcount(*piece) > 1;
+    let mut rest = pieces;
+    while let Some(first) = rest.first() {
+        let row = rest.iter().take_while(|piece| !piece.is_large() && stays(piece)).count();
+        if row > 0 {
+            m.counters().add_each(Field::Refcount, PageRange::new(first.head, row as u32), -1);
+            rest = &rest[row..];
+            continue;
+        }
+        swap_cache::free_unmapped(m, *first);
+        m.put_refs(*first, 1);
+        rest = &rest[1..];
+    }
 }
 
 /// Which orders a folio may be split to.

@@ -3,6 +3,7 @@
 use super::rmap_walk;
 use crate::event::Phase;
 use crate::machine::Machine;
+use crate::machine::lock::Lock;
 use crate::machine::page_table::Pmd;
 use crate::rmap::Rmap;
 use crate::stats::Stat;
@@ -11,12 +12,14 @@ use crate::units::{Folio, Order, Pfn};
 /// Makes every PMD of the folio a table of PTEs and every page a folio of its own
 /// (`split_huge_page()`, mm/huge_memory.c, v2.6.39 to v4.4). References on tails stay where they are.
 pub fn split_for_all(m: &Machine, folio: Folio) {
+    let _anon = m.lock(Lock::Anon(m.frames.mapping(folio).root));
     // The splitter holds the head, so that it cannot go away.
     m.get_refs(folio, 1);
     m.phase(Phase::CallerHolds, None, folio.range());
     m.scheme.split_folio(m.counters(), folio);
     m.phase(Phase::TailsCounted, None, folio.range());
     for place in rmap_walk::places(m, folio) {
+        let _guard = m.lock_table(&place.mm, place.start);
         let maps = |entry: Pmd| matches!(entry, Pmd::Leaf(entry) if entry.page() == folio.head);
         if maps(place.mm.table.pmd(place.start)) {
             let entry = place.mm.table.read(place.mm.table.pmd_start(place.start));

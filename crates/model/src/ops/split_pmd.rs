@@ -13,7 +13,10 @@ use crate::units::Folio;
 
 /// Splits the PMD that maps `at` in this address space, if one does (`__split_huge_pmd()`, mm/huge_memory.c).
 /// Up to 4.4 there is no such thing: the folio is split, for everybody.
+///
+/// It takes the page table's lock itself, as in the kernel: who holds that lock lets go first.
 pub fn split_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) {
+    let guard = m.lock_table(mm, at);
     let Pmd::Leaf(entry) = mm.table.pmd(at) else { return };
     let start = mm.table.pmd_start(at);
     if entry.is_zero() {
@@ -26,8 +29,10 @@ pub fn split_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) {
         return unmap_file_pmd(m, mm, vma, start, folio);
     }
     if m.scheme.info().capabilities.pmd_split_splits_folio {
+        drop(guard);
         return split_all::split_for_all(m, folio);
     }
+    m.note_dirty(folio, entry);
     // The area maps all pages before and after; the entries become N instead of one.
     let pages = folio.pages();
     let adds = m.adding(mm, vma, folio, 0);

@@ -4,6 +4,7 @@
 //! (mm/swapfile.c, v5.4 to v5.18); `folio_free_swap()` (v6.1 to v7.2); `free_swap_cache()` (mm/swap_state.c).
 
 use super::rmap_walk;
+use crate::machine::frames::FolioFlag;
 use crate::machine::{Machine, Quirk};
 use crate::query::{Query, Tally};
 use crate::units::Folio;
@@ -24,6 +25,8 @@ pub(super) fn try_free(m: &Machine, folio: Folio) -> bool {
     let free = m.swap.holds(folio) && !m.swap.is_swapped(folio);
     if free {
         remove(m, folio);
+        // Nothing else has what it holds any more.
+        m.frames.set_flag(folio, FolioFlag::Dirty, true);
     }
     free
 }

@@ -40,8 +40,8 @@ pub fn punch(m: &Machine, file: AnonRoot, (start, end): (u64, u64)) {
 pub(super) fn release(m: &Machine, file: AnonRoot) {
     let Some(file) = m.files.get(file).filter(|file| file.unnamed) else { return };
     let maps = |vma: &Vma| vma.file.is_some_and(|area| area.root == file.root);
-    let members = m.members(file.root);
-    let mapped = members.iter().filter_map(|id| m.mm(*id)).any(|mm| mm.vmas.borrow().all().iter().any(maps));
+    let mut mapped = false;
+    m.each_member(file.root, |mm| mapped |= mm.vmas.borrow().all().iter().any(maps));
     if !mapped {
         remove_range(m, &file, (0, END));
         m.files.remove(file.root);
@@ -58,8 +58,7 @@ enum Copies {
 /// Unmaps pages of a file from everybody.
 fn unmap_range(m: &Machine, file: &File, (start, end): (u64, u64), copies: Copies) {
     let _file = m.lock(Lock::Anon(file.root));
-    for id in m.members(file.root) {
-        let Some(mm) = m.mm(id) else { continue };
+    m.each_member(file.root, |mm| {
         let areas = mm.vmas.borrow().all().to_vec();
         for vma in areas.iter().filter(|vma| vma.file.is_some_and(|area| area.root == file.root)) {
             let first = start.max(vma.offset);
@@ -70,12 +69,12 @@ fn unmap_range(m: &Machine, file: &File, (start, end): (u64, u64), copies: Copie
             m.lru_drain();
             let range = (vma.start + (first - vma.offset), vma.start + (last - vma.offset));
             match copies {
-                Copies::Unmap => zap::zap(m, &mm, vma, range),
-                Copies::Keep => zap::zap_file_pages(m, &mm, vma, range),
+                Copies::Unmap => zap::zap(m, mm, vma, range),
+                Copies::Keep => zap::zap_file_pages(m, mm, vma, range),
             }
             m.flush_gathered();
         }
-    }
+    });
 }
 
 /// Takes pages out of the cache; large folios that reach out of the range are cut first, if they can be.

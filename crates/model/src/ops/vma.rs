@@ -1,21 +1,28 @@
 //! Cutting areas and joining them, with what depends on their boundaries.
 
-use super::split_pmd;
+use super::{Outcome, hugetlb, split_pmd};
+use crate::event::Errno;
 use crate::machine::page_table::Pmd;
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
 use crate::units::Folio;
 
 /// Cuts the areas at both ends of `start..end`, so that the range consists of whole areas.
-pub fn cut(m: &Machine, mm: &Mm, start: u64, end: u64) {
-    cut_at(m, mm, start);
-    cut_at(m, mm, end);
+///
+/// # Errors
+/// EINVAL where a huge page would be cut.
+pub fn cut(m: &Machine, mm: &Mm, start: u64, end: u64) -> Outcome {
+    cut_at(m, mm, start)?;
+    cut_at(m, mm, end)
 }
 
 /// Cuts the area that holds `at` in front of it; a PMD across the boundary is split first
 /// (`vma_adjust_trans_huge()`, mm/huge_memory.c, all versions).
-fn cut_at(m: &Machine, mm: &Mm, at: u64) {
-    let Some(vma) = mm.vmas.borrow().find(at).filter(|vma| vma.start < at) else { return };
+fn cut_at(m: &Machine, mm: &Mm, at: u64) -> Outcome {
+    let Some(vma) = mm.vmas.borrow().find(at).filter(|vma| vma.start < at) else { return Ok(()) };
+    if !hugetlb::fits(mm, at) {
+        return Err(Errno::Einval);
+    }
     if at != mm.table.pmd_start(at) && matches!(mm.table.pmd(at), Pmd::Leaf(_)) {
         split_pmd::split_pmd(m, mm, &vma, at);
     }
@@ -26,6 +33,7 @@ fn cut_at(m: &Machine, mm: &Mm, at: u64) {
         let pages = (m.pages_in_vma(mm, &left, folio), m.pages_in_vma(mm, &right, folio));
         count_references(m, folio, m.scheme.split_vma(m.counters(), folio, pages.0, pages.1));
     }
+    Ok(())
 }
 
 /// Joins neighbours within and around `start..end` that became alike.

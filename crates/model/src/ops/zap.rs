@@ -1,6 +1,6 @@
 //! Removing the entries of a range: what munmap, MADV_DONTNEED and exit have in common.
 
-use super::{split_pmd, swap_cache};
+use super::{hugetlb, split_pmd, swap_cache};
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
@@ -9,6 +9,9 @@ use crate::units::{Level, PageRange};
 /// Unmaps `start..end` of an area (`unmap_page_range()`, mm/memory.c). Mappings leave the counters at once,
 /// their references are gathered until the caller flushes.
 pub(super) fn zap(m: &Machine, mm: &Mm, vma: &Vma, range: (u64, u64)) {
+    if vma.hugetlb.is_some() {
+        return hugetlb::unmap(m, mm, vma, range);
+    }
     zap_range(m, mm, vma, range, false);
 }
 
@@ -21,15 +24,16 @@ fn zap_range(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64), keeps_co
     let mut at = start;
     while let Some(found) = mm.table.next_pmd(at, end) {
         let stop = end.min(mm.table.pmd_end(found));
-        let _guard = m.lock_table(mm, found);
         if let Pmd::Leaf(entry) = mm.table.pmd(found) {
             if stop - found == mm.table.pmd_pages() {
+                let _guard = m.lock_table(mm, found);
                 zap_pmd(m, mm, vma, found, entry);
                 at = stop;
                 continue;
             }
             split_pmd::split_pmd(m, mm, vma, found);
         }
+        let _guard = m.lock_table(mm, found);
         zap_ptes(m, mm, vma, (found, stop), keeps_copies);
         at = stop;
     }

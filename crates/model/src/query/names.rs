@@ -44,7 +44,7 @@ names! {
     }
     EntireMapcount {
         ((4, 5), (5, 17), "compound_mapcount()", "include/linux/mm.h (v4.5, v5.10)"),
-        ((5, 18), OPEN, "folio_entire_mapcount()", "include/linux/mm.h (v6.1, v7.3; start unverified)"),
+        ((5, 18), OPEN, "folio_entire_mapcount()", "include/linux/mm.h (v6.1, v7.3), Linux commit 74e8ee4708a8 (v5.18)"),
     }
     PageMapcount {
         (OPEN, (6, 10), "page_mapcount()", "include/linux/mm.h (v2.6.39, v4.5, v6.8)"),
@@ -57,7 +57,7 @@ names! {
     }
     FolioMapped {
         (OPEN, (5, 15), "page_mapped()", "include/linux/mm.h (v2.6.39), mm/util.c (v5.10)"),
-        ((5, 16), OPEN, "folio_mapped()", "mm/util.c (v6.1), include/linux/mm.h (v6.3, v7.3; start unverified)"),
+        ((5, 16), OPEN, "folio_mapped()", "mm/util.c (v6.1), include/linux/mm.h (v6.3, v7.3), Linux commit dd10ab049beb (v5.16)"),
     }
     TransHugeMapcount {
         ((4, 5), (5, 18), "page_trans_huge_mapcount()", "mm/huge_memory.c (v4.5, v5.10); gone in v5.19"),
@@ -65,7 +65,7 @@ names! {
     MaybeShared {
         (OPEN, (6, 2), "page_mapcount() of the first page > 1",
             "madvise_free_huge_pmd(), mm/huge_memory.c (v5.10); its likes in older releases"),
-        ((6, 3), (6, 8), "folio_estimated_sharers()", "include/linux/mm.h (v6.8; start unverified)"),
+        ((6, 3), (6, 8), "folio_estimated_sharers()", "include/linux/mm.h (v6.8), Linux commit fa4e3f5ffa5e (v6.3)"),
         ((6, 9), (6, 14), "folio_likely_mapped_shared()", "include/linux/mm.h (v6.9, v6.11, v6.14)"),
         ((6, 15), OPEN, "folio_maybe_mapped_shared()", "include/linux/mm.h (v6.17, v7.3)"),
     }
@@ -74,7 +74,7 @@ names! {
     }
     MaybeDmaPinned {
         ((5, 7), (5, 17), "page_maybe_dma_pinned()", "include/linux/mm.h (v5.10)"),
-        ((5, 18), OPEN, "folio_maybe_dma_pinned()", "include/linux/mm.h (v6.1, v7.3; start unverified)"),
+        ((5, 18), OPEN, "folio_maybe_dma_pinned()", "include/linux/mm.h (v6.1, v7.3), Linux commit 0b90ddae1344 (v5.18)"),
     }
     Kpagecount {
         (OPEN, OPEN, "/proc/kpagecount", "kpagecount_read(), fs/proc/page.c (v2.6.39, v5.10, v7.3)"),
@@ -82,7 +82,7 @@ names! {
     ExpectedRefcount {
         ((4, 5), (6, 15), "total_mapcount() + references of caches",
             "split_huge_page_to_list(), can_split_huge_page(), mm/huge_memory.c (v4.5, v5.10, v6.8)"),
-        ((6, 16), OPEN, "folio_expected_ref_count()", "include/linux/mm.h (v6.17, v7.3; start unverified)"),
+        ((6, 16), OPEN, "folio_expected_ref_count()", "include/linux/mm.h (v6.17, v7.3), Linux commit 86ebd50224c0 (v6.16)"),
     }
 }
 

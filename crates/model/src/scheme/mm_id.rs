@@ -119,18 +119,11 @@ type Slot = (Field, Field);
 
 const SLOTS: [Slot; 2] = [(Field::MmId0, Field::MmIdMapcount0), (Field::MmId1, Field::MmIdMapcount1)];
 
-/// hugetlb folios count entries but have no owners.
-fn has_slots(folio: Folio) -> bool {
-    folio.kind != Kind::Hugetlb
-}
-
 /// The first mapping of a fresh folio: its mapper takes slot 0.
 pub(super) fn set_entries(c: &dyn Counters, folio: Folio, count: i32, mm: MmId) {
     c.set(Field::LargeMapcount, folio.head, count - 1);
-    if has_slots(folio) {
-        c.set(Field::MmIdMapcount0, folio.head, count - 1);
-        c.set(Field::MmId0, folio.head, mm.0 as i32);
-    }
+    c.set(Field::MmIdMapcount0, folio.head, count - 1);
+    c.set(Field::MmId0, folio.head, mm.0 as i32);
 }
 
 /// Adds entries of `mm`; returns how many map the folio now.
@@ -140,9 +133,6 @@ pub(super) fn set_entries(c: &dyn Counters, folio: Folio, count: i32, mm: MmId) 
 /// already.
 pub(super) fn add_entries(c: &dyn Counters, folio: Folio, count: i32, mm: MmId) -> i32 {
     let head = folio.head;
-    if !has_slots(folio) {
-        return c.add(Field::LargeMapcount, head, count) + 1;
-    }
     c.lock(head);
     let all = c.add(Field::LargeMapcount, head, count);
     let owner = |slot: Slot| c.read(slot.0, head);
@@ -175,9 +165,6 @@ fn take(c: &dyn Counters, folio: Folio, slot: Slot, mm: MmId, count: i32) {
 /// cleared if one slot accounts for every entry that is left (or none is left).
 pub(super) fn sub_entries(c: &dyn Counters, folio: Folio, count: i32, mm: MmId) -> i32 {
     let head = folio.head;
-    if !has_slots(folio) {
-        return c.add(Field::LargeMapcount, head, -count) + 1;
-    }
     c.lock(head);
     let all = c.add(Field::LargeMapcount, head, -count);
     let own = SLOTS.into_iter().find(|slot| c.read(slot.0, head) == mm.0 as i32);

@@ -82,6 +82,9 @@ pub struct Capabilities {
     pub reference_per_vma: bool,
     /// Putting PTEs back beside a PMD leaves out the bias that splitting a PMD would have set.
     pub bias_is_not_restored: bool,
+    /// The head's `_mapcount` counts the mappings of a hugetlb folio: kernels that keep a page type there cannot
+    /// do so.
+    pub hugetlb_counts_in_head: bool,
 }
 
 impl Capabilities {
@@ -92,6 +95,7 @@ impl Capabilities {
         page_mapcounts: true,
         reference_per_vma: false,
         bias_is_not_restored: false,
+        hugetlb_counts_in_head: false,
     };
 }
 
@@ -163,12 +167,25 @@ pub struct Known {
     pub swapcache: bool,
     /// The folio is in the page cache.
     pub pagecache: bool,
+    /// The page cache owns one reference for the whole folio, not one a page (hugetlb up to 6.6).
+    pub pagecache_owns_one: bool,
     /// The folio has private data of its file system.
     pub private: bool,
     /// Pins are counted in a field of their own for this folio.
     pub has_pincount: bool,
     /// The kernel has FOLL_PIN (5.7 and later).
     pub pins_exist: bool,
+}
+
+impl Known {
+    /// References of the page cache on the folio.
+    pub fn pagecache_references(&self, folio: Folio) -> i64 {
+        match (self.pagecache, self.pagecache_owns_one) {
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => i64::from(folio.pages()),
+        }
+    }
 }
 
 /// A scheme of counting.
@@ -212,6 +229,28 @@ pub trait Scheme: Sync {
         level: Level,
         by: &Mapper,
     ) -> Unmapped;
+
+    /// The only mapping of a fresh private hugetlb folio. hugetlb folios are mapped as a whole and counted in
+    /// nothing but what counts the whole and what counts all: no page, no slot, no statistic.
+    fn hugetlb_add_new(&self, c: &dyn Counters, folio: Folio, _by: &Mapper) {
+        for field in HUGETLB_FIELDS.into_iter().filter(|field| self.info().fields.contains(field)) {
+            c.set(field, folio.head, 0);
+        }
+    }
+
+    /// Adds a mapping of a hugetlb folio.
+    fn hugetlb_add(&self, c: &dyn Counters, folio: Folio, _by: &Mapper) {
+        for field in HUGETLB_FIELDS.into_iter().filter(|field| self.info().fields.contains(field)) {
+            c.add(field, folio.head, 1);
+        }
+    }
+
+    /// Removes a mapping of a hugetlb folio.
+    fn hugetlb_remove(&self, c: &dyn Counters, folio: Folio, _by: &Mapper) {
+        for field in HUGETLB_FIELDS.into_iter().filter(|field| self.info().fields.contains(field)) {
+            c.add(field, folio.head, -1);
+        }
+    }
 
     /// Turns one PMD mapping of an anonymous folio into a PTE mapping of each page. Today's kernel adds
     /// the PTEs and removes the PMD; nothing gets mapped or unmapped by it.
@@ -305,6 +344,10 @@ pub trait Scheme: Sync {
         self.page_mapcount(c, folio, page, tally)
     }
 }
+
+/// What counts the mappings of a hugetlb folio, in the kernel's order (`hugetlb_add_file_rmap()` and its likes,
+/// include/linux/rmap.h, v6.10 on; `compound_mapcount` alone before).
+const HUGETLB_FIELDS: [Field; 2] = [Field::EntireMapcount, Field::LargeMapcount];
 
 /// `folio_average_page_mapcount()` (fs/proc/internal.h, v6.17): m mappings of which e are of the whole, over
 /// N pages: e + round((m − e) / N), at least 1 while anything is mapped.
@@ -407,7 +450,8 @@ fn expected_refcount(
         cached += tally.term("swap cache, one a page", pages, Source::Known);
     }
     if known.pagecache {
-        cached += tally.term("page cache, one a page", pages, Source::Known);
+        let text = if known.pagecache_owns_one { "page cache, one" } else { "page cache, one a page" };
+        cached += tally.term(text, known.pagecache_references(folio), Source::Known);
     }
     if known.private {
         cached += tally.term("private data", 1, Source::Known);

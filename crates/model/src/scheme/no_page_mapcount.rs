@@ -39,6 +39,7 @@ static INFO: Info = Info {
         page_mapcounts: false,
         reference_per_vma: false,
         bias_is_not_restored: false,
+        hugetlb_counts_in_head: false,
     },
     laws: &[Law::I1, Law::I2, Law::I6, Law::I7, Law::I8, Law::I10, Law::I11],
     breaks: &[(

@@ -8,6 +8,17 @@ use crate::counters::Counters;
 use crate::field::Field;
 use crate::units::{PageRange, Pfn};
 
+/// The values of freshly made folios of one page each: one reference, nothing mapped.
+pub(crate) fn prep_each(c: &dyn Counters, pages: PageRange) {
+    c.set_each(Field::Refcount, pages, Field::Refcount.row().initial);
+    c.set_each(Field::Mapcount, pages, Field::Mapcount.row().initial);
+}
+
+/// As [`add`], of a page each of so many folios.
+pub(crate) fn add_each(c: &dyn Counters, pages: PageRange) -> Mapped {
+    Mapped { pages: c.add_each(Field::Mapcount, pages, 1).first, pmd: false }
+}
+
 pub(super) fn add_new(c: &dyn Counters, page: Pfn) -> Mapped {
     c.set(Field::Mapcount, page, 0);
     Mapped { pages: 1, pmd: false }
@@ -17,16 +28,6 @@ pub(super) fn add(c: &dyn Counters, page: Pfn) -> Mapped {
     Mapped { pages: u32::from(c.add(Field::Mapcount, page, 1) == 0), pmd: false }
 }
 
-/// As [`add`], for pages that are folios of their own; says how many are mapped for the first time.
-pub(crate) fn add_each(c: &dyn Counters, pages: PageRange) -> u32 {
-    c.add_each(Field::Mapcount, pages, 1).first
-}
-
-/// As [`remove`], for pages that are folios of their own; says how many lost their last mapping.
-pub(crate) fn remove_each(c: &dyn Counters, pages: PageRange) -> u32 {
-    c.add_each(Field::Mapcount, pages, -1).last
-}
-
 pub(super) fn dup(c: &dyn Counters, page: Pfn) {
     c.add(Field::Mapcount, page, 1);
 }
@@ -34,6 +35,12 @@ pub(super) fn dup(c: &dyn Counters, page: Pfn) {
 pub(super) fn remove(c: &dyn Counters, page: Pfn) -> Unmapped {
     let last = c.add(Field::Mapcount, page, -1) == -1;
     Unmapped { pages: u32::from(last), pmd: false, lost: Lost::of(u32::from(last), false) }
+}
+
+/// As [`remove`], of a page each of so many folios; nobody queues them for a split.
+pub(crate) fn remove_each(c: &dyn Counters, pages: PageRange) -> Unmapped {
+    let last = c.add_each(Field::Mapcount, pages, -1).last;
+    Unmapped { pages: last, pmd: false, lost: Lost::None }
 }
 
 pub(super) fn mapcount(c: &dyn Counters, page: Pfn, tally: &mut Tally) -> Answer<i64> {

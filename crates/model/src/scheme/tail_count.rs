@@ -41,6 +41,7 @@ pub(super) static TAIL_COUNT: AllOrNothing = AllOrNothing {
             page_mapcounts: false,
             reference_per_vma: false,
             bias_is_not_restored: false,
+            hugetlb_counts_in_head: true,
         },
         laws: &[Law::I1, Law::HeadMapcount, Law::I9, Law::I10],
         breaks: &[],
@@ -107,6 +108,20 @@ impl Scheme for AllOrNothing {
         let last = c.add(Field::Mapcount, folio.head, -1) == -1;
         let pages = if last { folio.pages() } else { 0 };
         Unmapped { pages, pmd: last, lost: Lost::of(pages, false) }
+    }
+
+    /// `hugepage_add_new_anon_rmap()`, `page_dup_rmap()` and `page_remove_rmap()` count hugetlb as THPs are
+    /// counted, in the head's `_mapcount` (mm/rmap.c, v2.6.39, v4.4).
+    fn hugetlb_add_new(&self, c: &dyn Counters, folio: Folio, _by: &Mapper) {
+        c.set(Field::Mapcount, folio.head, 0);
+    }
+
+    fn hugetlb_add(&self, c: &dyn Counters, folio: Folio, _by: &Mapper) {
+        c.add(Field::Mapcount, folio.head, 1);
+    }
+
+    fn hugetlb_remove(&self, c: &dyn Counters, folio: Folio, _by: &Mapper) {
+        c.add(Field::Mapcount, folio.head, -1);
     }
 
     /// `__split_huge_page_refcount()`: every tail inherits the head's map count and gets a reference for

@@ -23,6 +23,7 @@ pub(super) static TAIL_PIN: AllOrNothing = AllOrNothing {
             page_mapcounts: false,
             reference_per_vma: false,
             bias_is_not_restored: false,
+            hugetlb_counts_in_head: true,
         },
         laws: &[Law::I1, Law::I2, Law::HeadMapcount, Law::I9, Law::I10],
         breaks: &[],

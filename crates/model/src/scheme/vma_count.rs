@@ -24,6 +24,7 @@ const BY_ENTRY_CAPABILITIES: Capabilities = Capabilities {
     page_mapcounts: false,
     reference_per_vma: false,
     bias_is_not_restored: false,
+    hugetlb_counts_in_head: true,
 };
 const BY_VMA_CAPABILITIES: Capabilities = Capabilities { reference_per_vma: true, ..BY_ENTRY_CAPABILITIES };
 const BREAKS: &[(Law, &str)] = &[
@@ -151,6 +152,19 @@ impl Scheme for VmaCount {
         let (_, last) = self.recount(c, folio, by.vma_pages_before, by.vma_pages_after);
         let pages = if last { folio.pages() } else { 0 };
         Unmapped { pages, pmd: false, lost: if last { Lost::All } else { Lost::None } }
+    }
+
+    /// A natural fit: an area maps a hugetlb folio whole or not at all.
+    fn hugetlb_add_new(&self, c: &dyn Counters, folio: Folio, by: &Mapper) {
+        self.hugetlb_add(c, folio, by);
+    }
+
+    fn hugetlb_add(&self, c: &dyn Counters, folio: Folio, by: &Mapper) {
+        self.recount(c, folio, by.vma_pages_before, by.vma_pages_after);
+    }
+
+    fn hugetlb_remove(&self, c: &dyn Counters, folio: Folio, by: &Mapper) {
+        self.recount(c, folio, by.vma_pages_before, by.vma_pages_after);
     }
 
     /// The VMA maps all pages before and after: nothing changes.

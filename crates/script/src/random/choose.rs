@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::huge::Pool;
 use super::world::{File, Hold, Page, Process};
 use super::{Prng, Shape};
 use crate::ast::{
@@ -13,7 +14,7 @@ use crate::diagnostic::Span;
 /// Names of processes; the first is there from the start.
 const PROCESSES: [&str; 8] = ["A", "B", "C", "D", "E", "F", "G", "H"];
 /// Names of mappings, the last ones for reserved ranges.
-const MAPPINGS: [&str; 3] = ["x", "y", "z"];
+pub(super) const MAPPINGS: [&str; 3] = ["x", "y", "z"];
 const RESERVED: [&str; 2] = ["u", "v"];
 /// Names of files.
 const FILES: [&str; 3] = ["f", "g", "h"];
@@ -53,6 +54,8 @@ enum Kind {
     Lru,
     Swap,
     Pageout,
+    HugeMmap,
+    Pool,
     File,
     Truncate,
     Punch,
@@ -60,7 +63,7 @@ enum Kind {
     ShmemSize,
 }
 
-const KINDS: [(Kind, u32); 37] = [
+const KINDS: [(Kind, u32); 39] = [
     (Kind::Mmap, 8),
     (Kind::Reserve, 2),
     (Kind::Read, 6),
@@ -93,6 +96,8 @@ const KINDS: [(Kind, u32); 37] = [
     (Kind::Lru, 2),
     (Kind::Swap, 4),
     (Kind::Pageout, 10),
+    (Kind::HugeMmap, 6),
+    (Kind::Pool, 2),
     (Kind::File, 6),
     (Kind::Truncate, 3),
     (Kind::Punch, 4),
@@ -100,30 +105,24 @@ const KINDS: [(Kind, u32); 37] = [
     (Kind::ShmemSize, 3),
 ];
 
-/// NUMA nodes of a random scenario.
-pub(super) const NODES: u32 = 2;
-
 /// Draws steps that are possible.
 pub(super) struct Chooser {
-    prng: Prng,
+    pub(super) prng: Prng,
     weights: Vec<u32>,
     pmd_order: u8,
-    /// Some size of folios was enabled or disabled.
-    sizes_set: bool,
-    /// There is swap now; there was some time; MADV_FREE was called; ksmd ran.
+    /// There is swap now.
     swap: bool,
-    swapped: bool,
-    freed: bool,
-    merged: bool,
-    most_pages: u64,
+    pub(super) most_pages: u64,
     most_processes: usize,
     pins: bool,
+    nodes: u32,
     pins_shmem: bool,
     /// There are files in this scenario; some were mapped.
     with_files: bool,
     mapped_files: bool,
     files: Vec<File>,
-    processes: BTreeMap<&'static str, Process>,
+    pub(super) processes: BTreeMap<&'static str, Process>,
+    pub(super) pool: Pool,
 }
 
 impl Chooser {
@@ -139,19 +138,17 @@ impl Chooser {
             prng,
             weights: weights.to_vec(),
             pmd_order,
-            sizes_set: false,
             swap: false,
-            swapped: false,
-            freed: false,
-            merged: false,
             most_pages: shape.pages.unwrap_or(if pmd_order == 9 { 2 << 9 } else { 3 << pmd_order }).max(1),
             most_processes: shape.processes.clamp(1, PROCESSES.len()),
             pins: shape.pins,
+            nodes: shape.nodes.clamp(1, 255),
             pins_shmem: shape.pins_shmem,
             with_files,
             mapped_files: false,
             files: Vec::new(),
             processes: BTreeMap::from([(PROCESSES[0], Process::default())]),
+            pool: Pool::default(),
         }
     }
 
@@ -166,6 +163,8 @@ impl Chooser {
             let names: Vec<&'static str> = self.processes.keys().copied().collect();
             let name = self.prng.pick(&names);
             let step = match kind {
+                Kind::HugeMmap => self.huge_mmap(name),
+                Kind::Fork => self.fork(name),
                 Kind::Split
                 | Kind::Collapse
                 | Kind::Migrate
@@ -175,6 +174,7 @@ impl Chooser {
                 | Kind::Thp
                 | Kind::Tune
                 | Kind::Lru
+                | Kind::Pool
                 | Kind::Swap
                 | Kind::File
                 | Kind::Truncate
@@ -200,7 +200,6 @@ impl Chooser {
         let verb = match kind {
             Kind::Mmap => return self.mmap(name).map(|verb| (verb, Outcome::Ok)),
             Kind::Reserve => return self.reserve(name).map(|verb| (verb, Outcome::Ok)),
-            Kind::Fork => return self.fork(name).map(|verb| (verb, Outcome::Ok)),
             Kind::Exit => return self.exit(name).map(|verb| (verb, Outcome::Ok)),
             Kind::Get | Kind::Pin => {
                 return self.hold(name, kind == Kind::Pin).map(|verb| (verb, Outcome::Ok));
@@ -208,8 +207,10 @@ impl Chooser {
             Kind::Drop => return self.drop_hold(name).map(|verb| (verb, Outcome::Ok)),
             Kind::Munmap => {
                 let (mapping, range, region) = self.region(name)?;
-                self.world(name).unmap(&mapping, range);
-                return Some((ProcessVerb::Munmap(region), Outcome::Ok));
+                let pmd = 1 << self.pmd_order;
+                let whole = self.world(name).unmap(&mapping, range, pmd);
+                let outcome = if whole { Outcome::Ok } else { Outcome::Any };
+                return Some((ProcessVerb::Munmap(region), outcome));
             }
             Kind::Mprotect => return self.mprotect(name).map(|verb| (verb, Outcome::Any)),
             Kind::Mremap => return self.mremap(name).map(|verb| (verb, Outcome::Any)),
@@ -218,7 +219,12 @@ impl Chooser {
             Kind::Fill => ProcessVerb::Fill(self.region(name)?.2, self.prng.pick(&[0, 0, 1, 65, 65, 66])),
             Kind::Mlock => ProcessVerb::Mlock(self.region(name)?.2),
             Kind::Munlock => ProcessVerb::Munlock(self.region(name)?.2),
-            Kind::DontNeed => ProcessVerb::Madvise(self.region(name)?.2, Advice::DontNeed),
+            Kind::DontNeed => {
+                let (mapping, range, region) = self.region(name)?;
+                let pmd = 1 << self.pmd_order;
+                self.world(name).give_up(&mapping, range, pmd);
+                ProcessVerb::Madvise(region, Advice::DontNeed)
+            }
             Kind::Advise => {
                 let advice = self.prng.pick(&[Advice::Hugepage, Advice::Hugepage, Advice::NoHugepage]);
                 ProcessVerb::Madvise(self.region(name)?.2, advice)
@@ -234,20 +240,18 @@ impl Chooser {
             Kind::SplitPmd => ProcessVerb::SplitPmd(self.region(name)?.2),
             Kind::MadvFree => {
                 let advice = self.prng.pick(&[Advice::Free, Advice::Collapse, Advice::Collapse]);
-                // Collapsing what is swapped is not modelled, nor what files have.
-                let swaps = self.swapped && (advice == Advice::Collapse || self.prng.chance(3, 4));
-                if swaps || (self.mapped_files && advice == Advice::Collapse) {
+                if self.mapped_files && advice == Advice::Collapse {
                     return None;
                 }
-                self.freed |= advice == Advice::Free;
                 ProcessVerb::Madvise(self.region(name)?.2, advice)
             }
-            // Nor is reclaim of what MADV_FREE gave up; without swap it only splits.
-            Kind::Pageout if self.mapped_files => return None,
             Kind::Remove if !self.mapped_files => return None,
             Kind::Remove => ProcessVerb::Madvise(self.region(name)?.2, Advice::Remove),
-            Kind::Pageout if self.freed || self.merged || (!self.swap && self.prng.chance(3, 4)) => {
-                return None;
+            Kind::Pageout if self.mapped_files => return None,
+            // Without swap it only splits, or drops what MADV_FREE gave up.
+            Kind::Pageout if !self.swap && self.prng.chance(1, 2) => return None,
+            Kind::Pageout if self.prng.chance(1, 5) => {
+                ProcessVerb::Madvise(self.region(name)?.2, Advice::Cold)
             }
             Kind::Pageout => ProcessVerb::Madvise(self.region(name)?.2, Advice::Pageout),
             _ => unreachable!("the kernel's"),
@@ -267,8 +271,7 @@ impl Chooser {
                 let at = self.prng.chance(1, 3).then(|| self.prng.below(pages));
                 KernelVerb::Split { region, order, at, list: self.prng.chance(1, 4) }
             }
-            // With sizes below a PMD khugepaged of 7.2 does more than is modelled.
-            Kind::Collapse if self.sizes_set || self.swapped || self.mapped_files => return None,
+            Kind::Collapse if self.mapped_files => return None,
             Kind::Collapse => {
                 let (_, _, region) = self.region(name)?;
                 KernelVerb::Khugepaged(Region { process: Some(Name::new(name)), ..region })
@@ -278,21 +281,15 @@ impl Chooser {
                 let region = Region { process: Some(Name::new(name)), ..region };
                 KernelVerb::Migrate {
                     region,
-                    node: self.prng.below(NODES.into()) as u32,
+                    node: self.prng.below(self.nodes.into()) as u32,
                     all: self.prng.chance(1, 2),
                 }
             }
-            // Nor is merging what is swapped, or swapping what was merged.
-            Kind::Ksm if self.swapped => return None,
-            Kind::Ksm => {
-                self.merged = true;
-                KernelVerb::Ksm(self.prng.pick(&[1, 2, 2, 2, 3]))
-            }
+            Kind::Ksm => KernelVerb::Ksm(self.prng.pick(&[1, 2, 2, 2, 3])),
             // Mostly it stays on, so that something is swapped.
-            Kind::Swap if self.merged || (self.swap && self.prng.chance(4, 5)) => return None,
+            Kind::Swap if self.swap && self.prng.chance(4, 5) => return None,
             Kind::Swap => {
                 self.swap = !self.swap;
-                self.swapped = true;
                 KernelVerb::Swap(self.swap)
             }
             Kind::File | Kind::Truncate | Kind::Punch | Kind::ShmemSize if !self.with_files => return None,
@@ -300,6 +297,7 @@ impl Chooser {
             Kind::Truncate | Kind::Punch => return self.cut_file(kind),
             Kind::ShmemSize => self.size_of_shmem(),
             Kind::PutBack => KernelVerb::PutBack,
+            Kind::Pool => self.resize_pool(),
             Kind::DropCaches => KernelVerb::DropCaches(self.prng.pick(&[1, 2, 2, 2, 3])),
             Kind::Thp if self.prng.chance(1, 3) => KernelVerb::Thp(self.prng.pick(&[
                 ThpMode::Always,
@@ -313,7 +311,7 @@ impl Chooser {
                 value: Value::Int(self.prng.below(2) as i64),
             },
             Kind::Tune => KernelVerb::Tune {
-                key: Name::new("max_ptes_none"),
+                key: Name::new(self.prng.pick(&["max_ptes_none", "max_ptes_swap", "max_ptes_shared"])),
                 value: Value::Int(self.prng.below(1 << pmd) as i64),
             },
             Kind::Lru => {
@@ -323,7 +321,7 @@ impl Chooser {
         })
     }
 
-    fn world(&mut self, name: &str) -> &mut Process {
+    pub(super) fn world(&mut self, name: &str) -> &mut Process {
         self.processes.get_mut(name).expect("alive")
     }
 
@@ -429,7 +427,6 @@ impl Chooser {
         let order = self.prng.below(u64::from(self.pmd_order) + 1) as u32;
         let modes =
             [MthpMode::Always, MthpMode::Always, MthpMode::Inherit, MthpMode::Madvise, MthpMode::Never];
-        self.sizes_set = true;
         KernelVerb::Mthp(Size::Pages(1 << order), self.prng.pick(&modes))
     }
 
@@ -500,16 +497,21 @@ impl Chooser {
         Some(ProcessVerb::Reserve { name: Name::new(mapping), size })
     }
 
-    fn fork(&mut self, name: &'static str) -> Option<ProcessVerb> {
+    fn fork(&mut self, name: &'static str) -> Option<(Action, Outcome)> {
         let free: Vec<&'static str> =
             PROCESSES.into_iter().filter(|name| !self.processes.contains_key(name)).collect();
         if self.processes.len() >= self.most_processes {
             return None;
         }
+        if let Some(step) = self.room_for_fork(name)? {
+            return Some(step);
+        }
         let child = self.prng.pick(&free);
         let copy = Process { holds: Vec::new(), ..self.processes[name].clone() };
         self.processes.insert(child, copy);
-        Some(ProcessVerb::Fork(Name::new(child)))
+        self.forked_huge(child);
+        let verb = ProcessVerb::Fork(Name::new(child));
+        Some((Action::Process { name: Name::new(name), verb }, Outcome::Ok))
     }
 
     fn exit(&mut self, name: &'static str) -> Option<ProcessVerb> {
@@ -529,6 +531,7 @@ impl Chooser {
         if !pages.iter().all(|page| self.can_hold(*page, is_pin)) {
             return None;
         }
+        self.held_huge(name, &mapping, is_pin);
         self.world(name).holds.push(Hold { mapping, start: range.0, end: range.1, is_pin });
         Some(if is_pin { ProcessVerb::Pin(region) } else { ProcessVerb::Get(region) })
     }
@@ -567,7 +570,8 @@ impl Chooser {
             (Protection::Rw, Page::ReadWrite),
             (Protection::None, Page::NoAccess),
         ]);
-        self.world(name).protect(&mapping, range, kind);
+        let pmd = 1 << self.pmd_order;
+        self.world(name).protect(&mapping, range, kind, pmd);
         Some(ProcessVerb::Mprotect(region, protection))
     }
 
@@ -584,7 +588,8 @@ impl Chooser {
             // As far into its PMD as the source is.
             _ => Some(self.prng.below(last / pmd + 1) * pmd + range.0 % pmd).filter(|page| *page <= last)?,
         };
-        self.world(name).move_to((&mapping, range), &to, page);
+        self.moved_huge(name, &mapping);
+        self.world(name).move_to((&mapping, range), &to, page, pmd);
         Some(ProcessVerb::Mremap { from, to: Name::new(&to), page })
     }
 }

@@ -7,6 +7,7 @@ mod history;
 mod kernel;
 mod observe;
 mod process;
+mod state;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -22,8 +23,9 @@ use mapcount_model::truth::Truth;
 use crate::ast::{Action, Item, KernelSet, Name, Outcome, Pages, Region, Scenario, Step};
 use crate::diagnostic::{Diagnostic, Span};
 pub use finding::{Finding, FindingKind};
-pub use history::{Change, LastChange, changes, history_notes, last_changes, story};
+pub use history::{Change, LastChange, changes, frame_history, history_notes, last_changes, story};
 pub use observe::observe;
+pub use state::{State, operation};
 
 /// How to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -193,6 +195,11 @@ impl<'s> Runner<'s> {
             Some(Item::Step(step)) => Some(step),
             _ => None,
         }
+    }
+
+    /// The step that comes next; `None` if it is an expectation, or the end.
+    pub fn next_step(&self) -> Option<&'s Step> {
+        self.step_at(self.next_item)
     }
 
     /// Does the next thing that the scenario says; `None` at its end. After a finding of a step the state is

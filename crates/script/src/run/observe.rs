@@ -15,14 +15,14 @@ use mapcount_model::units::{Folio, Kind, PageRange, Pfn};
 
 use super::{Runner, StepReport, Window};
 use crate::trace::{
-    FieldValue, FolioRow, MapRun, Mapping, Present, Refused, Rle, Shape, Step, System, VERSION, push_folio,
-    push_map, shape,
+    FieldValue, FolioRow, Frames, MapRun, Mapping, Present, Refused, Rle, Shape, Step, System, VERSION,
+    push_folio, push_map, shape,
 };
 
 /// The trace of the step that was done last.
 pub fn observe(runner: &Runner<'_>, report: &StepReport, scenario: &str) -> Step {
     let m = &runner.machine;
-    let mut frames = Frames::default();
+    let mut frames = Sighted::default();
     let mut processes = BTreeMap::new();
     for (name, process) in &runner.processes {
         let mut mappings = BTreeMap::new();
@@ -69,33 +69,42 @@ pub fn observe(runner: &Runner<'_>, report: &StepReport, scenario: &str) -> Step
     }
 }
 
-/// Frames, numbered anew in each step: folios in the order of first sight, each at the next multiple of its
-/// own size.
-#[derive(Default)]
-struct Frames {
-    seen: Vec<(Folio, u64)>,
-    ids: BTreeMap<Pfn, u64>,
-    next: u64,
+/// The page that has this number in the trace of the step that was done last.
+pub(super) fn page_of(runner: &Runner<'_>, frame: u64) -> Option<Pfn> {
+    let mut sighted = Sighted::default();
+    for process in runner.processes.values() {
+        for window in process.windows.values() {
+            drop(observe_mapping(&runner.machine, &process.mm, window, &mut sighted));
+        }
+    }
+    sighted.seen.iter().find_map(|(folio, id)| {
+        let page = frame.checked_sub(*id).filter(|page| *page < u64::from(folio.pages()))?;
+        Some(folio.head.add(page as u32))
+    })
 }
 
-impl Frames {
+/// The folios in the order of first sight, and their numbers.
+#[derive(Default)]
+struct Sighted {
+    seen: Vec<(Folio, u64)>,
+    frames: Frames,
+}
+
+impl Sighted {
     fn number(&mut self, folio: Folio) -> u64 {
-        if let Some(id) = self.ids.get(&folio.head) {
-            return *id;
+        let (id, is_new) = self.frames.number(u64::from(folio.head.0), u64::from(folio.pages()));
+        if is_new {
+            self.seen.push((folio, id));
         }
-        let id = self.next.next_multiple_of(u64::from(folio.pages()));
-        self.next = id + u64::from(folio.pages());
-        self.ids.insert(folio.head, id);
-        self.seen.push((folio, id));
         id
     }
 
     fn id_of(&self, folio: Folio) -> Option<u64> {
-        self.ids.get(&folio.head).copied()
+        self.frames.id_of(u64::from(folio.head.0))
     }
 }
 
-fn observe_mapping(m: &Machine, mm: &Mm, window: &Window, frames: &mut Frames) -> Option<Mapping> {
+fn observe_mapping(m: &Machine, mm: &Mm, window: &Window, frames: &mut Sighted) -> Option<Mapping> {
     let vmas = mm.vmas.borrow();
     let areas = vmas.overlapping(window.start, window.start + window.room);
     if areas.is_empty() {
@@ -129,7 +138,7 @@ fn observe_mapping(m: &Machine, mm: &Mm, window: &Window, frames: &mut Frames) -
 }
 
 /// What is present in the pages that the mapping's name stands for.
-fn present(m: &Machine, mm: &Mm, window: &Window, frames: &mut Frames) -> Vec<MapRun> {
+fn present(m: &Machine, mm: &Mm, window: &Window, frames: &mut Sighted) -> Vec<MapRun> {
     let mut runs = Vec::new();
     let end = window.start + window.pages;
     let mut at = window.start;
@@ -157,7 +166,7 @@ fn present(m: &Machine, mm: &Mm, window: &Window, frames: &mut Frames) -> Vec<Ma
 fn push_present(
     m: &Machine,
     runs: &mut Vec<MapRun>,
-    frames: &mut Frames,
+    frames: &mut Sighted,
     first: u64,
     (page, len): (Pfn, u64),
 ) {

@@ -7,12 +7,16 @@ use mapcount_model::machine::vma::{Protection as Allowed, ThpAdvice};
 use mapcount_model::machine::{Mm, lock::Lock};
 use mapcount_model::ops::fault::Access;
 use mapcount_model::ops::{
-    collapse, exit, fault, fork, hold, ksm, madvise, mlock, mprotect, mremap, munmap, pageout, split_pmd,
+    collapse, exit, fault, fork, hold, hugetlb, ksm, madvise, mlock, mprotect, mremap, munmap, pageout,
+    split_pmd,
 };
 
 use super::{Finding, Process, Runner};
 use crate::ast::{Advice, Backing, Name, ProcessVerb, Protection, Region, Size, Thp};
 use crate::diagnostic::{Diagnostic, Span};
+
+/// A PUD maps 512 PMDs, however small those are.
+const PUD_OVER_PMD: u32 = 9;
 
 pub(super) type Done = Result<Result<(), Errno>, Box<Finding>>;
 
@@ -28,10 +32,7 @@ impl Runner<'_> {
             ProcessVerb::Fill(region, byte) => {
                 fault::touch(m, &mm, self.region(name, region)?, Access::Fill(*byte))
             }
-            ProcessVerb::Munmap(region) => {
-                munmap::unmap(m, &mm, self.region(name, region)?);
-                Ok(())
-            }
+            ProcessVerb::Munmap(region) => munmap::unmap(m, &mm, self.region(name, region)?),
             ProcessVerb::Mprotect(region, protection) => {
                 let protection = match protection {
                     Protection::Ro => Allowed::READ,
@@ -78,17 +79,16 @@ impl Runner<'_> {
     }
 
     fn mmap(&mut self, name: &Name, verb: &ProcessVerb, span: Span) -> Done {
-        let ProcessVerb::Mmap { name: mapping, size, backing, advice, read_only, .. } = verb else {
+        let ProcessVerb::Mmap { name: mapping, size, backing, shared, advice, read_only } = verb else {
             unreachable!("called for mmap");
         };
-        match backing {
-            Backing::Hugetlb => return Err(Finding::not_modelled("a hugetlb mapping", span)),
-            Backing::File { file, .. } => {
-                self.file(file)?;
-            }
-            Backing::Anon => {}
+        if let Backing::File { file, .. } = backing {
+            self.file(file)?;
         }
-        let pages = self.pages(*size, span)?;
+        let mut pages = self.pages(*size, span)?;
+        if *backing == Backing::Hugetlb {
+            pages = self.huge_pages(pages, *shared, span)?;
+        }
         let existing = self.process(name)?.windows.get(mapping.as_str()).copied();
         let mm = Rc::clone(&self.process(name)?.mm);
         let window = match existing {
@@ -113,9 +113,27 @@ impl Runner<'_> {
             Some(Thp::NoHuge) => ThpAdvice::NoHuge,
         };
         let protection = if *read_only { Allowed::READ } else { Allowed::READ_WRITE };
-        self.map(&mm, (window.start, pages), verb, (protection, advice))?;
+        let range = (window.start, pages);
+        if *backing == Backing::Hugetlb {
+            if let Err(errno) = hugetlb::map(&self.machine, &mm, range, protection, *shared) {
+                return Ok(Err(errno));
+            }
+        } else {
+            self.map(&mm, range, verb, (protection, advice))?;
+        }
         self.process_mut(name).windows.insert(mapping.as_str().to_owned(), window);
         Ok(Ok(()))
+    }
+
+    /// The size of a mapping of huge pages: the kernel rounds it up. Processes that share as many as a PUD maps share
+    /// the page table as well.
+    fn huge_pages(&self, pages: u64, shared: bool, span: Span) -> Result<u64, Box<Finding>> {
+        let order = u32::from(self.scenario.pmd_order);
+        if shared && pages >= 1 << (order + PUD_OVER_PMD) {
+            let what = "a shared hugetlb mapping of a PUD's size, whose page tables processes share";
+            return Err(Finding::not_modelled(what, span));
+        }
+        Ok(pages.checked_next_multiple_of(1 << order).unwrap_or(pages))
     }
 
     fn reserve(&mut self, name: &Name, mapping: &Name, size: Size, span: Span) -> Done {
@@ -170,19 +188,11 @@ impl Runner<'_> {
             Advice::Collapse if m.policy.madv_collapse && self.maps_file(mm, region) => {
                 return Err(Finding::not_modelled("collapsing pages of files", span));
             }
-            Advice::Pageout if m.policy.madv_pageout && self.maps_file(mm, region) => {
-                return Err(Finding::not_modelled("`madvise … pageout` of a file mapping", span));
+            Advice::Pageout | Advice::Cold if m.policy.madv_pageout && self.maps_file(mm, region) => {
+                let what = format!("`madvise … {advice}` of a file mapping");
+                return Err(Finding::not_modelled(&what, span));
             }
-            Advice::Collapse if collapse::meets_swap(m, mm, region) => {
-                let what = "collapsing what is in swap or in the swap cache";
-                return Err(Finding::not_modelled(what, span));
-            }
-            Advice::Pageout if m.policy.madv_pageout && m.has_lazily_freed() => {
-                return Err(Finding::not_modelled("`madvise … pageout` after `madvise … free`", span));
-            }
-            Advice::Pageout if m.policy.madv_pageout && m.ksm.has_merged() => {
-                return Err(Finding::not_modelled("`madvise … pageout` while ksmd has merged pages", span));
-            }
+            Advice::Cold => pageout::cold(m, mm, region),
             Advice::Pageout => pageout::madvise(m, mm, region),
             Advice::Collapse => collapse::madvise(m, mm, region),
             Advice::Free => madvise::free(m, mm, region),
@@ -192,7 +202,6 @@ impl Runner<'_> {
             Advice::Unmergeable => ksm::advise(m, mm, region, false),
             Advice::PopulateRead => madvise::populate(m, mm, region, false),
             Advice::PopulateWrite => madvise::populate(m, mm, region, true),
-            other => return Err(Finding::not_modelled(&format!("`madvise … {other}`"), span)),
         })
     }
 
@@ -218,6 +227,10 @@ impl Runner<'_> {
         let end = start + pages;
         if !mm.vmas.borrow().covers(start, end) {
             return Err(Errno::Enomem);
+        }
+        // Changing what one page of them allows, which is how a process does it, is refused.
+        if mm.vmas.borrow().overlapping(start, end).iter().any(|area| area.hugetlb.is_some()) {
+            return Err(Errno::Einval);
         }
         let mut at = start;
         while let Some(found) = mm.table.next_pmd(at, end) {

@@ -5,6 +5,7 @@
 //! a kernel does not have is absent, which is neither null nor 0.
 
 mod folio;
+mod frames;
 mod map;
 mod plain;
 mod read;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use folio::{Cell, FieldValue, FolioRow, Shape, push_folio, shape};
+pub use frames::Frames;
 pub(crate) use plain::plain;
 
 pub use map::{MapRun, Present, SWAP, push_map};

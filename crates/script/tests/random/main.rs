@@ -158,6 +158,7 @@ fn every_verb_comes() {
         "tune",
         "lru",
         "swap",
+        "hugetlb",
         "file",
         "truncate",
         "punch",

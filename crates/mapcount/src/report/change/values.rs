@@ -14,6 +14,9 @@ use crate::report::paint::{Phrase, Tone};
 /// `_nr_pages_mapped` of a folio that a PMD maps has this added.
 const MAPPED_BY_PMD: i32 = 0x80_0000;
 
+/// A stored `_mapcount` up to this is a page type, not a count (PAGE_MAPCOUNT_RESERVE, include/linux/page-flags.h, v6.9).
+const LEAST_TYPE: i32 = -128;
+
 /// Of more runs of pages than this it is said how many pages they are, not which.
 const RUNS: usize = 5;
 
@@ -52,6 +55,7 @@ impl Reading<'_> {
         match field {
             Field::NrPagesMapped if self.raw && value >= MAPPED_BY_PMD => format!("{value:#x}"),
             _ if self.raw => value.to_string(),
+            Field::Mapcount if value <= LEAST_TYPE => "page type".to_owned(),
             Field::NrPagesMapped if value == MAPPED_BY_PMD => "PMD".to_owned(),
             Field::NrPagesMapped if value > MAPPED_BY_PMD => format!("{} + PMD", value - MAPPED_BY_PMD),
             _ if field.row().flag => if value == 0 { "no" } else { "yes" }.to_owned(),

@@ -48,8 +48,8 @@ pub(super) static BLOCKS: &[Block] = &[
             word(6, "private", "of a page in the swap cache: its swap entry"),
         ],
     ),
-    block((3, 19), (3, 19), &[0], V3_1, &[word(7, "mem_cgroup", "since 3.19 (start unverified)")]),
-    block((4, 0), (4, 17), &[0], V3_1, &[word(7, "mem_cgroup", "")]),
+    // v3.19.8 has it; Linux commit 1306a85aed3e (v3.19).
+    block((3, 19), (4, 17), &[0], V3_1, &[word(7, "mem_cgroup", "")]),
     block((3, 1), (4, 17), TAILS, V3_1, &[word(0, "flags", "")]),
     block(
         (3, 1),
@@ -98,8 +98,8 @@ pub(super) static BLOCKS: &[Block] = &[
         ],
     ),
     block((4, 18), (5, 10), &[0], V4_18, &[word(7, "mem_cgroup", "")]),
-    block((5, 11), (5, 17), &[0], V4_18, &[word(7, "memcg_data", "since 5.11 (start unverified)")]),
-    block((5, 18), OPEN, &[0], V4_18, &[word(7, "memcg_data", "")]),
+    // Linux commit bcfe06bf2622 (v5.11).
+    block((5, 11), OPEN, &[0], V4_18, &[word(7, "memcg_data", "")]),
     block(
         (5, 18),
         OPEN,
@@ -107,15 +107,10 @@ pub(super) static BLOCKS: &[Block] = &[
         V6_1,
         &[low(2, "mlock_count", "of an mlocked folio, which is on no LRU list")],
     ),
-    block((6, 6), (6, 7), &[0], V6_1, &[word(5, "swap", "since 6.6 (start unverified)")]),
-    block((6, 8), OPEN, &[0], V6_1, &[word(5, "swap", "")]),
-    block(
-        (6, 12),
-        OPEN,
-        &[0],
-        V6_1,
-        &[word(4, "share", "of a DAX page; 6.12 is the first that was looked at (start unverified)")],
-    ),
+    // "mm/swap: use dedicated entry for swap in folio" was pulled for v6.6-rc1.
+    block((6, 6), OPEN, &[0], V6_1, &[word(5, "swap", "")]),
+    // Linux commit 169004265860 (v6.2); v6.1 has no such member.
+    block((6, 2), OPEN, &[0], V6_1, &[word(4, "share", "of a DAX page")]),
     block((7, 3), OPEN, &[0], V6_15, &[word(5, "migrate_info", "")]),
     block(
         (5, 19),

@@ -14,8 +14,6 @@ const V6_3: &str = "first tail in struct folio (include/linux/mm_types.h, v6.3; 
 const V6_6: &str = "first tail in struct folio (include/linux/mm_types.h, v6.6, v6.8, v6.9)";
 const V6_10: &str = "first tail in struct folio (include/linux/mm_types.h, v6.11 to v6.14; BTF of v6.12)";
 
-const SINCE_4_18: &str = "this place since 4.18 (start unverified)";
-
 /// The blocks.
 pub(super) static BLOCKS: &[Block] = &[
     // The first tail page: order and destructor.
@@ -35,14 +33,15 @@ pub(super) static BLOCKS: &[Block] = &[
     ),
     block((4, 0), (4, 3), &[1], V3_1, &[word(4, "compound_dtor", ""), word(5, "compound_order", "")]),
     block((4, 4), (4, 15), &[1], V3_1, &[low(5, "compound_dtor", ""), high(5, "compound_order", "")]),
+    // "mm: store compound_dtor / compound_order as bytes", posted 2017-12-20 for v4.16.
     block(
         (4, 16),
         (4, 17),
         &[1],
         V4_16,
         &[
-            part(40, 1, "compound_dtor", "a byte since 4.16 (start unverified)"),
-            part(41, 1, "compound_order", "a byte since 4.16 (start unverified)"),
+            part(40, 1, "compound_dtor", "a byte since 4.16"),
+            part(41, 1, "compound_order", "a byte since 4.16"),
         ],
     ),
     block(
@@ -56,16 +55,10 @@ pub(super) static BLOCKS: &[Block] = &[
     block((6, 6), OPEN, &[1], V6_1, &[word(0, "order", "").bits(0, 7)]),
     // The first tail page: counters.
     block((4, 5), (4, 17), &[1], V3_1, &[low(1, "compound_mapcount", "").counts(Field::EntireMapcount)]),
-    block(
-        (4, 18),
-        (5, 9),
-        &[1],
-        V4_18,
-        &[high(2, "compound_mapcount", SINCE_4_18).counts(Field::EntireMapcount)],
-    ),
-    block((5, 10), (6, 2), &[1], V4_18, &[high(2, "compound_mapcount", "").counts(Field::EntireMapcount)]),
-    block((5, 9), (5, 9), &[1], V4_18, &[low(3, "compound_nr", "since 5.9 (start unverified)")]),
-    block((5, 10), (5, 17), &[1], V4_18, &[low(3, "compound_nr", "")]),
+    // The reshuffle of struct page (last posting 2018-05-18) went into v4.18.
+    block((4, 18), (6, 2), &[1], V4_18, &[high(2, "compound_mapcount", "").counts(Field::EntireMapcount)]),
+    // Linux commit 1378a5ee451a (v5.9).
+    block((5, 9), (5, 17), &[1], V4_18, &[low(3, "compound_nr", "")]),
     block(
         (5, 18),
         (6, 1),
@@ -153,7 +146,7 @@ pub(super) static BLOCKS: &[Block] = &[
         (5, 9),
         &[1],
         FLAGS,
-        &[flag("PG_double_map", "the bit of PG_private_2; of PG_workingset from 5.10 on (start unverified)")
+        &[flag("PG_double_map", "the bit of PG_private_2; of PG_workingset from 5.10 on")
             .counts(Field::DoubleMap)],
     ),
     block(
@@ -163,23 +156,10 @@ pub(super) static BLOCKS: &[Block] = &[
         FLAGS,
         &[flag("PG_double_map", "the bit of PG_workingset").counts(Field::DoubleMap)],
     ),
-    block(
-        (6, 12),
-        OPEN,
-        &[1],
-        FLAGS,
-        &[flag("PG_has_hwpoisoned", ""), flag("PG_large_rmappable", "the bit of PG_workingset")],
-    ),
-    block(
-        (6, 6),
-        (6, 11),
-        &[1],
-        FLAGS,
-        &[
-            flag("PG_has_hwpoisoned", "shown from 6.6 on; some releases had it earlier (start unverified)"),
-            flag("PG_large_rmappable", "since 6.6 (start unverified)"),
-        ],
-    ),
+    // Linux commit eac96c3efdb5 (v5.15-rc7).
+    block((5, 15), OPEN, &[1], FLAGS, &[flag("PG_has_hwpoisoned", "")]),
+    // Linux commit de53c05f2ae3 (v6.6).
+    block((6, 6), OPEN, &[1], FLAGS, &[flag("PG_large_rmappable", "the bit of PG_workingset")]),
     block(
         (6, 12),
         OPEN,
@@ -203,15 +183,14 @@ pub(super) static BLOCKS: &[Block] = &[
         &[list(1, "page_deferred_list()", "no name yet: mapping and index of this page")
             .counts(Field::Deferred)],
     ),
-    block((4, 18), (5, 9), &[2], V4_18, &[list(3, "deferred_list", SINCE_4_18).counts(Field::Deferred)]),
-    block((5, 10), (6, 2), &[2], V4_18, &[list(3, "deferred_list", "").counts(Field::Deferred)]),
+    block((4, 18), (6, 2), &[2], V4_18, &[list(3, "deferred_list", "").counts(Field::Deferred)]),
     block((6, 3), OPEN, &[2], V6_1, &[list(2, "_deferred_list", "").counts(Field::Deferred)]),
     block((6, 2), (6, 14), &[2], V6_1, HUGETLB),
     block((6, 15), OPEN, &[3], V6_15, HUGETLB),
 ];
 
 /// What hugetlb keeps in a tail page.
-const HUGETLB: &[Member] = &[
+const HUGETLB: &[Member<'static>] = &[
     word(2, "_hugetlb_subpool", "hugetlb only"),
     word(3, "_hugetlb_cgroup", "hugetlb only"),
     word(4, "_hugetlb_cgroup_rsvd", "hugetlb only"),

@@ -1,0 +1,149 @@
+//! How fast the running kernel is read: `cargo bench -p mapcount-kernel`, as root.
+//!
+//! Prints every `struct page` of the machine beside a pass over /proc/kpageflags, and what it takes to observe
+//! small scenes of this process.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::hint::black_box;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use mapcount_kernel::Unavailable;
+use mapcount_kernel::census::Census;
+use mapcount_kernel::observer::{Choice, Watched, Window, open};
+
+/// Runs of each work; the median is told.
+const SAMPLES: usize = 11;
+
+fn main() {
+    // Without `--bench` this is a test run, which has nothing to measure.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    for choice in [Choice::Bpf, Choice::Kcore] {
+        if let Err(missing) = census(choice) {
+            println!("census by {choice:?}: {missing}");
+        }
+    }
+    for choice in [Choice::Bpf, Choice::Kcore, Choice::Proc] {
+        if let Err(missing) = scenes(choice) {
+            println!("scenes by {choice:?}: {missing}");
+        }
+    }
+}
+
+fn median(mut work: impl FnMut()) -> Duration {
+    let mut times: Vec<Duration> = (0..SAMPLES)
+        .map(|_| {
+            let start = Instant::now();
+            work();
+            start.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[SAMPLES / 2]
+}
+
+/// Every `struct page`, with a glance at each page's flags and counters.
+fn census(choice: Choice) -> Result<(), Unavailable> {
+    let mut census = Census::open(choice)?;
+    let mut passed = Default::default();
+    let mut heads = 0_u64;
+    let pages = median(|| {
+        heads = 0;
+        passed = census
+            .each(|pages| {
+                for words in pages.words().chunks_exact(pages.page_words()) {
+                    heads += u64::from(words[0] & 1 << 6 != 0 && words[1] & 1 == 0);
+                }
+                ControlFlow::Continue(())
+            })
+            .expect("readable before");
+    });
+    black_box(heads);
+    let file =
+        File::open("/proc/kpageflags").map_err(|error| Unavailable::new(error.to_string(), "be root"))?;
+    let mut buffer = vec![0; 1 << 20];
+    let ranges = census.ranges().to_vec();
+    let flags = median(|| {
+        for (first, count) in &ranges {
+            let (mut at, end) = (first * 8, (first + count) * 8);
+            while at < end {
+                let length = buffer.len().min((end - at) as usize);
+                at += file.read_at(&mut buffer[..length], at).expect("readable") as u64;
+            }
+        }
+    });
+    let gib = passed.pages as f64 * 4096.0 / f64::from(1 << 30);
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    println!(
+        "census by {choice:?}: {} struct pages ({gib:.1} GiB of memory, {} unreadable) in {:.1} ms, {:.2} ns a page",
+        passed.pages,
+        passed.unreadable,
+        ms(pages),
+        pages.as_secs_f64() * 1e9 / passed.pages as f64,
+    );
+    println!("  goal: 24 GiB in 45 ms; here that makes {:.1} ms", ms(pages) * 24.0 / gib);
+    println!(
+        "  a pass over /proc/kpageflags: {:.1} ms, {:.1} times as long (goal: 10)",
+        ms(flags),
+        flags.as_secs_f64() / pages.as_secs_f64()
+    );
+    Ok(())
+}
+
+/// Memory of this process, at most a quarter of a window of addresses.
+struct Scene(*mut u8, usize);
+
+impl Scene {
+    fn new(at: usize, bytes: usize, advice: libc::c_int) -> Scene {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: MAP_FIXED_NOREPLACE refuses where something is mapped; the range is written within its bounds.
+        unsafe {
+            let start = libc::mmap(std::ptr::without_provenance_mut(at), bytes, access, flags, -1, 0);
+            assert_ne!(start, libc::MAP_FAILED);
+            libc::madvise(start, bytes, advice);
+            std::ptr::write_bytes(start.cast::<u8>(), 1, bytes);
+            Scene(start.cast(), bytes)
+        }
+    }
+
+    fn window(&self) -> Window {
+        Window { start: self.0.addr() as u64, pages: self.1 as u64 / 4096, room: 1 << 18 }
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by `new`.
+        unsafe { libc::munmap(self.0.cast(), self.1) };
+    }
+}
+
+fn scenes(choice: Choice) -> Result<(), Unavailable> {
+    let mut observer = open(choice)?;
+    let huge = Scene::new(0x1000_0000_0000, 2 << 20, libc::MADV_HUGEPAGE);
+    let small = Scene::new(0x1000_4000_0000, 512 << 12, libc::MADV_NOHUGEPAGE);
+    let few = Scene::new(0x1000_8000_0000, 16 << 12, libc::MADV_NOHUGEPAGE);
+    for (name, scene) in [("a THP", &huge), ("512 small pages", &small), ("16 small pages", &few)] {
+        let windows = BTreeMap::from([("x".to_owned(), scene.window())]);
+        let watched = [Watched { name: "A".to_owned(), pid: std::process::id(), windows }];
+        for system in [false, true] {
+            observer.watch_system(system)?;
+            let time = median(|| {
+                for _ in 0..100 {
+                    black_box(observer.observe(&watched).expect("readable"));
+                }
+            });
+            let with = if system { "with" } else { "without" };
+            println!(
+                "observe by {choice:?}: {name}, {with} statistics: {:.1} µs",
+                time.as_secs_f64() * 1e6 / 100.0
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! The kernel's own memory, read-only.
+
+use crate::Unavailable;
+
+/// A range of kernel addresses to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Span {
+    /// The first address.
+    pub(crate) address: u64,
+    /// How many words of 8 bytes.
+    pub(crate) words: usize,
+}
+
+/// A way to read kernel memory.
+pub(crate) trait Memory {
+    /// Appends the words of all `spans` to `into`, one span behind the other, and to `readable` for each span
+    /// whether it could be read; one that could not is zeroes.
+    fn read(
+        &mut self,
+        spans: &[Span],
+        into: &mut Vec<u64>,
+        readable: &mut Vec<bool>,
+    ) -> Result<(), Unavailable>;
+
+    /// The words that a call reads best at once.
+    fn chunk_words(&self) -> usize;
+
+    /// Shows `visit` the words from `address` on, without a copy where that can be done; `None` if they cannot
+    /// be read. `words` is at most [`Memory::chunk_words`].
+    fn look(&mut self, span: Span, visit: &mut dyn FnMut(Option<&[u64]>)) -> Result<(), Unavailable>;
+
+    /// The `task_struct` of this thread or of its process.
+    fn task(&mut self) -> Result<Option<u64>, Unavailable>;
+}
+
+/// The word at `address`.
+pub(crate) fn word(memory: &mut dyn Memory, address: u64) -> Result<Option<u64>, Unavailable> {
+    let mut found = None;
+    // Members need not be aligned to words.
+    let inside = (address % 8) as u32 * 8;
+    let words = if inside == 0 { 1 } else { 2 };
+    memory.look(Span { address: address - address % 8, words }, &mut |seen| {
+        found = seen.map(|seen| match seen {
+            [low, high, ..] => low >> inside | high << (64 - inside),
+            [one] => *one,
+            [] => 0,
+        });
+    })?;
+    Ok(found)
+}
