@@ -1,9 +1,12 @@
 //! What kernels do, as data: a row for each behaviour that changed, with the release that changed it
 //! and the source. Operations branch on these values, never on a scheme's identity.
 
+mod values;
+
 use std::fmt::Debug;
 
 use crate::release::Release;
+pub use values::{HugetlbDontNeed, HugetlbMigrate, HugetlbRestore, PinMerge};
 
 /// Who may write to a small anonymous page in place after a write fault, instead of getting a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -181,39 +184,6 @@ pub enum SwapIn {
     WholeFolio,
 }
 
-/// What MADV_DONTNEED does to hugetlb pages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HugetlbDontNeed {
-    /// Refuses them.
-    Refuse,
-    /// Unmaps every page that the range touches; it has to begin with one.
-    Touched,
-    /// Unmaps every page that lies in the range; it has to begin with one.
-    Covered,
-}
-
-/// When a hugetlb page that its first process unmaps is promised to it again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HugetlbRestore {
-    /// Never: another page may be had only if one is left.
-    Never,
-    /// At once, though copies in children may map it still.
-    AtOnce,
-    /// If nobody else maps it.
-    WithLastMapping,
-}
-
-/// Whether move_pages moves hugetlb pages, and to what.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HugetlbMigrate {
-    /// It does not.
-    Never,
-    /// To a free page of the pool.
-    ToPool,
-    /// To a free page of the pool, else to a fresh one.
-    ToAny,
-}
-
 /// What a fault maps of a large file folio by PTEs, where it does not map around itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum FileFault {
@@ -287,8 +257,9 @@ macro_rules! policies {
 
         mod table {
             use super::{
-                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate, HugetlbRestore, LargeReuse, LazyFreeCount, LruFlush, MadvFree, MigrateQueue,
-                PartialTruncate, Pin, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
+                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate,
+                HugetlbRestore, LargeReuse, LazyFreeCount, LruFlush, MadvFree, MigrateQueue, PartialTruncate, Pin, PinMerge,
+                PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
             };
             $(
                 #[allow(non_upper_case_globals)]
@@ -394,6 +365,12 @@ policies! {
         (at(5, 1), Pin::Reference, "io_sqe_buffer_register(), fs/io_uring.c (v5.1)"),
         (at(5, 7), Pin::Counted { from_order: 2 }, "hpage_pincount_available(), include/linux/mm.h (v5.10)"),
         (at(5, 18), Pin::Counted { from_order: 1 }, "folio_maybe_dma_pinned(), include/linux/mm.h (v6.1), Linux commit 5232c63f46fd (v5.18)"),
+    ],
+    /// Whether a registered buffer keeps one pin for several pages of a folio.
+    pin_merge: PinMerge = [
+        (FIRST, PinMerge::Never, "io_sqe_buffer_register(), io_uring/rsrc.c (v6.1)"),
+        (at(6, 3), PinMerge::OneFolio, "Linux commit 57bebf807e2a (\"io_uring/rsrc: optimise registered huge pages\", v6.3; not read)"),
+        (at(6, 12), PinMerge::EqualFolios, "io_try_coalesce_buffer(), io_uring/rsrc.c (v6.12, v7.2), Linux commit a8edbb424b13 (start unverified)"),
     ],
     /// fork copies pages that the parent pinned, instead of sharing them.
     fork_copies_pinned: bool = [
@@ -799,6 +776,11 @@ policies! {
         (FIRST, PinRefuses::Files, "io_sqe_buffer_register(), fs/io_uring.c (v5.1)"),
         (at(5, 10), PinRefuses::Disks, "io_pin_pages(), io_uring/io_uring.c (v5.10.223, v6.1; start unverified)"),
         (at(6, 5), PinRefuses::SharedDisks, "check_vma_flags(), writable_file_mapping_allowed(), mm/gup.c (v6.5; start unverified)"),
+    ],
+    /// mlock and MADV_POPULATE empty the CPU's LRU batches behind each area that they made present.
+    populate_drains: bool = [
+        (FIRST, false, "populate_vma_page_range(), mm/gup.c (v5.10)"),
+        (at(5, 18), true, "populate_vma_page_range(), faultin_page_range(), mm/gup.c (v6.18; start unverified)"),
     ],
     /// MADV_POPULATE says EFAULT behind the end of a file; before, ENOMEM.
     populate_says_efault: bool = [

@@ -31,12 +31,12 @@ impl Subject {
                 Splitter::Beyond(why) => Some(why),
                 _ => None,
             },
+            KernelVerb::File { kind, .. } => self.files.lacks(*kind),
             KernelVerb::Khugepaged(_) => Some("khugepaged cannot be told which pages to scan"),
-            KernelVerb::Ksm(_) => (!ksm::is_there()).then_some("ksmd is not built in"),
+            KernelVerb::Ksm(_) => ksm::lacks(|pid| self.live.values().any(|process| process.pid == pid)),
             KernelVerb::Swap(_) => self.swap.lacks(),
             KernelVerb::Hugetlb(_) => (!Path::new(HUGETLB).exists()).then_some("hugetlb is not built in"),
             KernelVerb::DropCaches(_) => (!Path::new(DROP_CACHES).exists()).then_some("no drop_caches"),
-            KernelVerb::File { kind, .. } => self.files.lacks(*kind),
             _ => None,
         }
     }
@@ -64,6 +64,8 @@ impl Subject {
             KernelVerb::PutBack => Ok(()),
             KernelVerb::Migrate { region, node, all } => return self.migrate(region, *node, *all),
             KernelVerb::Khugepaged(_) => unreachable!("lacking everywhere"),
+            // A pass over nothing changes nothing.
+            KernelVerb::Ksm(_) if !self.merges => Ok(()),
             KernelVerb::Ksm(passes) => {
                 self.drain.others_work();
                 ksm::scan(*passes, &mut self.settings)

@@ -77,7 +77,6 @@ pub(super) fn unmap_file(m: &Machine, folio: Folio, place: &Place) {
     let mut at = place.start;
     let mut removed = false;
     while at < place.end {
-        let _guard = m.lock_table(mm, at);
         if let Pmd::Leaf(entry) = mm.table.pmd(at) {
             let end = mm.table.pmd_end(at);
             if entry.is_present() && folio.range().contains(entry.page()) {
@@ -87,6 +86,7 @@ pub(super) fn unmap_file(m: &Machine, folio: Folio, place: &Place) {
             at = end;
             continue;
         }
+        let _guard = m.lock_table(mm, at);
         let (entry, len) = m.batch(&mm.table, at, place.end - at, Alike::IgnoringWrite);
         let len = len.max(1);
         if entry.is_present() && !entry.is_zero() && folio.range().contains(entry.page()) {
@@ -145,7 +145,7 @@ fn unmap_pmd(m: &Machine, folio: Folio, place: &Place, (at, entry): (u64, Entry)
     let _guard = m.lock_table(mm, at);
     let head = PageRange::one(folio.head);
     let exclusive = m.rmap().exclusive(head) > 0;
-    if exclusive && m.rmap().folio_try_share_anon_rmap_pte(head, pinned).is_err() {
+    if exclusive && m.rmap().folio_try_share_anon_rmap_pmd(folio, pinned).is_err() {
         return;
     }
     m.note_dirty(folio, entry);
