@@ -94,7 +94,7 @@ fn copy_pmd(m: &Machine, parent: &Mm, child: &Mm, own: &Vma, at: u64, entry: Ent
         return false;
     }
     parent.table.set_pmd(at, entry.with_write(false));
-    child.table.set_pmd(at, entry.with_write(false));
+    child.table.set_pmd(at, entry.with_write(false).with_old());
     true
 }
 
@@ -155,7 +155,8 @@ fn share(
         return false;
     }
     parent.table.protect_run(at, u64::from(pages.len), false);
-    child.table.set_run(at, u64::from(pages.len), Entry::present(pages.first, false));
+    let entry = parent.table.read(at).with_old();
+    child.table.set_run(at, u64::from(pages.len), entry);
     true
 }
 

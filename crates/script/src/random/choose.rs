@@ -110,13 +110,8 @@ pub(super) struct Chooser {
     pub(super) prng: Prng,
     weights: Vec<u32>,
     pmd_order: u8,
-    /// Some size of folios was enabled or disabled.
-    sizes_set: bool,
-    /// There is swap now; there was some time; MADV_FREE was called; ksmd ran.
+    /// There is swap now.
     swap: bool,
-    swapped: bool,
-    freed: bool,
-    merged: bool,
     pub(super) most_pages: u64,
     most_processes: usize,
     pins: bool,
@@ -143,11 +138,7 @@ impl Chooser {
             prng,
             weights: weights.to_vec(),
             pmd_order,
-            sizes_set: false,
             swap: false,
-            swapped: false,
-            freed: false,
-            merged: false,
             most_pages: shape.pages.unwrap_or(if pmd_order == 9 { 2 << 9 } else { 3 << pmd_order }).max(1),
             most_processes: shape.processes.clamp(1, PROCESSES.len()),
             pins: shape.pins,
@@ -249,20 +240,18 @@ impl Chooser {
             Kind::SplitPmd => ProcessVerb::SplitPmd(self.region(name)?.2),
             Kind::MadvFree => {
                 let advice = self.prng.pick(&[Advice::Free, Advice::Collapse, Advice::Collapse]);
-                // Collapsing what is swapped is not modelled, nor what files have.
-                let swaps = self.swapped && (advice == Advice::Collapse || self.prng.chance(3, 4));
-                if swaps || (self.mapped_files && advice == Advice::Collapse) {
+                if self.mapped_files && advice == Advice::Collapse {
                     return None;
                 }
-                self.freed |= advice == Advice::Free;
                 ProcessVerb::Madvise(self.region(name)?.2, advice)
             }
-            // Nor is reclaim of what MADV_FREE gave up; without swap it only splits.
-            Kind::Pageout if self.mapped_files => return None,
             Kind::Remove if !self.mapped_files => return None,
             Kind::Remove => ProcessVerb::Madvise(self.region(name)?.2, Advice::Remove),
-            Kind::Pageout if self.freed || self.merged || (!self.swap && self.prng.chance(3, 4)) => {
-                return None;
+            Kind::Pageout if self.mapped_files => return None,
+            // Without swap it only splits, or drops what MADV_FREE gave up.
+            Kind::Pageout if !self.swap && self.prng.chance(1, 2) => return None,
+            Kind::Pageout if self.prng.chance(1, 5) => {
+                ProcessVerb::Madvise(self.region(name)?.2, Advice::Cold)
             }
             Kind::Pageout => ProcessVerb::Madvise(self.region(name)?.2, Advice::Pageout),
             _ => unreachable!("the kernel's"),
@@ -282,8 +271,7 @@ impl Chooser {
                 let at = self.prng.chance(1, 3).then(|| self.prng.below(pages));
                 KernelVerb::Split { region, order, at, list: self.prng.chance(1, 4) }
             }
-            // With sizes below a PMD khugepaged of 7.2 does more than is modelled.
-            Kind::Collapse if self.sizes_set || self.swapped || self.mapped_files => return None,
+            Kind::Collapse if self.mapped_files => return None,
             Kind::Collapse => {
                 let (_, _, region) = self.region(name)?;
                 KernelVerb::Khugepaged(Region { process: Some(Name::new(name)), ..region })
@@ -297,18 +285,13 @@ impl Chooser {
                     all: self.prng.chance(1, 2),
                 }
             }
-            // Nor is merging what is swapped, or swapping what was merged.
-            Kind::Ksm if self.swapped => return None,
-            Kind::Ksm => {
-                self.merged = true;
-                KernelVerb::Ksm(self.prng.pick(&[1, 2, 2, 2, 3]))
-            }
+            Kind::Ksm => KernelVerb::Ksm(self.prng.pick(&[1, 2, 2, 2, 3])),
             // Mostly it stays on, so that something is swapped.
-            Kind::Swap if self.merged || (self.swap && self.prng.chance(4, 5)) => return None,
+            Kind::Swap if self.swap && self.prng.chance(4, 5) => return None,
             Kind::Swap => {
                 self.swap = !self.swap;
-                self.swapped = true;
-                KernelVerb::Swap(self.swap)
+                let small = self.prng.chance(1, 3).then(|| Size::Pages(1 + self.prng.below(2 << pmd)));
+                if self.swap { KernelVerb::SwapOn(small) } else { KernelVerb::SwapOff }
             }
             Kind::File | Kind::Truncate | Kind::Punch | Kind::ShmemSize if !self.with_files => return None,
             Kind::File => return self.make_file(),
@@ -329,7 +312,7 @@ impl Chooser {
                 value: Value::Int(self.prng.below(2) as i64),
             },
             Kind::Tune => KernelVerb::Tune {
-                key: Name::new("max_ptes_none"),
+                key: Name::new(self.prng.pick(&["max_ptes_none", "max_ptes_swap", "max_ptes_shared"])),
                 value: Value::Int(self.prng.below(1 << pmd) as i64),
             },
             Kind::Lru => {
@@ -445,7 +428,6 @@ impl Chooser {
         let order = self.prng.below(u64::from(self.pmd_order) + 1) as u32;
         let modes =
             [MthpMode::Always, MthpMode::Always, MthpMode::Inherit, MthpMode::Madvise, MthpMode::Never];
-        self.sizes_set = true;
         KernelVerb::Mthp(Size::Pages(1 << order), self.prng.pick(&modes))
     }
 
