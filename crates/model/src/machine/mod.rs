@@ -22,6 +22,7 @@ pub mod vma;
 pub(crate) mod watch;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::counters::{CounterMemory, Counters, Plain, Recording};
@@ -86,6 +87,18 @@ pub enum Quirk {
     SwapCacheUnqueued,
 }
 
+impl Quirk {
+    /// All.
+    pub const ALL: [Quirk; 3] = [Quirk::LostBias, Quirk::QueueForgotten, Quirk::SwapCacheUnqueued];
+}
+
+/// Which known mistakes happened, and to which pages that are in use.
+#[derive(Clone, Debug, Default)]
+struct Quirks {
+    happened: [bool; Quirk::ALL.len()],
+    pages: BTreeSet<(Pfn, Quirk)>,
+}
+
 /// A machine that runs one kernel.
 pub struct Machine {
     /// How its kernel counts.
@@ -126,7 +139,7 @@ pub struct Machine {
     events: RefCell<Vec<Event>>,
     refusals: RefCell<Vec<Refusal>>,
     bad_frees: RefCell<Vec<BadFree>>,
-    quirks: RefCell<Vec<Quirk>>,
+    quirks: RefCell<Quirks>,
 }
 
 /// How a machine keeps its counters, and whether it checks itself.
@@ -357,7 +370,7 @@ impl Machine {
         self.counters.add_each(Field::Refcount, pages, -1);
         let left = self.counters.scan(Field::Refcount, pages);
         let page = |head| Folio { head, order: Order::ZERO, kind: Kind::Anon };
-        if self.checked || left.max > 0 {
+        if self.checked || left.max > 0 || !self.quirks.borrow().pages.is_empty() {
             let unused = |head: &Pfn| self.counters.read(Field::Refcount, *head) == 0;
             return pages.iter().filter(unused).for_each(|head| self.free(page(head)));
         }
@@ -372,6 +385,7 @@ impl Machine {
             self.check_freed(folio);
         }
         self.unqueue(folio);
+        self.forget_quirks(folio);
         if !folio.is_large() {
             self.ksm.remove(folio.head);
         }

@@ -188,7 +188,8 @@ pub fn operation(step: &Step) -> String {
         Action::Process { verb: ProcessVerb::Madvise(_, advice), .. } => advice.to_string(),
         Action::Process { verb: ProcessVerb::Mprotect(_, protection), .. } => protection.to_string(),
         Action::Kernel(KernelVerb::Split { order: Some(1..), .. }) => "order".to_owned(),
-        Action::Kernel(KernelVerb::Swap(on)) => if *on { "on" } else { "off" }.to_owned(),
+        Action::Kernel(KernelVerb::SwapOn(_)) => "on".to_owned(),
+        Action::Kernel(KernelVerb::SwapOff) => "off".to_owned(),
         Action::Kernel(KernelVerb::Migrate { all: true, .. }) => "all".to_owned(),
         _ => return verb,
     };
