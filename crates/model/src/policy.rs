@@ -1,9 +1,12 @@
 //! What kernels do, as data: a row for each behaviour that changed, with the release that changed it
 //! and the source. Operations branch on these values, never on a scheme's identity.
 
+mod values;
+
 use std::fmt::Debug;
 
 use crate::release::Release;
+pub use values::{HugetlbDontNeed, HugetlbMigrate, HugetlbRestore, PinMerge};
 
 /// Who may write to a small anonymous page in place after a write fault, instead of getting a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,17 +86,6 @@ pub enum Pin {
         /// Smallest order with a pincount.
         from_order: u8,
     },
-}
-
-/// Whether a registered io_uring buffer keeps one pin for several pages of a folio.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PinMerge {
-    /// Each page keeps its pin.
-    Never,
-    /// If all pages of the buffer are one folio's.
-    OneFolio,
-    /// If the buffer consists of folios of one size, of which only the first and the last are covered in part.
-    EqualFolios,
 }
 
 /// Which mappings of files io_uring cannot register as buffers, which are pinned for long and for writing.
@@ -190,39 +182,6 @@ pub enum SwapIn {
     OnePage,
     /// The whole folio where its swap entries stand in a row.
     WholeFolio,
-}
-
-/// What MADV_DONTNEED does to hugetlb pages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HugetlbDontNeed {
-    /// Refuses them.
-    Refuse,
-    /// Unmaps every page that the range touches; it has to begin with one.
-    Touched,
-    /// Unmaps every page that lies in the range; it has to begin with one.
-    Covered,
-}
-
-/// When a hugetlb page that its first process unmaps is promised to it again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HugetlbRestore {
-    /// Never: another page may be had only if one is left.
-    Never,
-    /// At once, though copies in children may map it still.
-    AtOnce,
-    /// If nobody else maps it.
-    WithLastMapping,
-}
-
-/// Whether move_pages moves hugetlb pages, and to what.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HugetlbMigrate {
-    /// It does not.
-    Never,
-    /// To a free page of the pool.
-    ToPool,
-    /// To a free page of the pool, else to a fresh one.
-    ToAny,
 }
 
 /// What a fault maps of a large file folio by PTEs, where it does not map around itself.
@@ -823,6 +782,16 @@ policies! {
         (FIRST, false, "populate_vma_page_range(), mm/gup.c (v5.10)"),
         (at(5, 18), true, "populate_vma_page_range(), faultin_page_range(), mm/gup.c (v6.18; start unverified)"),
     ],
+    /// mprotect makes a locked private area present, ready for writing, where it may be written from now on.
+    mprotect_populates: bool = [
+        (FIRST, false, "mprotect_fixup(), mm/mprotect.c (v4.1)"),
+        (at(4, 2), true, "mprotect_fixup(), mm/mprotect.c, Linux commit 36f881883c57 (v4.2)"),
+    ],
+    /// MADV_REMOVE takes a shared mapping that may not be written now, but could be.
+    remove_takes_read_only: bool = [
+        (FIRST, false, "madvise_remove(), mm/madvise.c (v6.6)"),
+        (at(6, 7), true, "madvise_remove(), mm/madvise.c, Linux commit e8e17ee90eaf (v6.7)"),
+    ],
     /// MADV_POPULATE says EFAULT behind the end of a file; before, ENOMEM.
     populate_says_efault: bool = [
         (FIRST, false, "madvise_populate(), mm/madvise.c (v6.8)"),
@@ -889,6 +858,11 @@ policies! {
         (FIRST, HugetlbMigrate::Never, "vma_migratable(), include/linux/mempolicy.h (v2.6.39)"),
         (at(3, 12), HugetlbMigrate::ToPool, "unmap_and_move_huge_page(), alloc_huge_page_node() (v4.4; start unverified)"),
         (at(4, 16), HugetlbMigrate::ToAny, "alloc_huge_page_nodemask(), mm/hugetlb.c (v5.10), Linux commit ab5ac90aecf5 (v4.16; release unverified)"),
+    ],
+    /// MADV_REMOVE takes huge pages out of a shared mapping.
+    hugetlb_punches: bool = [
+        (FIRST, false, "madvise_remove(), mm/madvise.c (v2.6.39)"),
+        (at(4, 3), true, "Linux commit 70c3547e36f5 (\"hugetlbfs: add hugetlbfs_fallocate()\", v4.3; release unverified), hugetlbfs_punch_hole(), fs/hugetlbfs/inode.c (v6.12)"),
     ],
     /// move_pages moves a hugetlb page for the sake of any of its pages; before, of its first only.
     hugetlb_moves_by_tail: bool = [

@@ -34,8 +34,8 @@ impl Subject {
             KernelVerb::File { kind, .. } => self.files.lacks(*kind),
             KernelVerb::Khugepaged(_) => Some("khugepaged cannot be told which pages to scan"),
             KernelVerb::Ksm(_) => ksm::lacks(|pid| self.live.values().any(|process| process.pid == pid)),
-            KernelVerb::SwapOn(Some(_)) => Some("the disk to swap to is as large as it is"),
-            KernelVerb::SwapOn(None) | KernelVerb::SwapOff => self.swap.lacks(),
+            KernelVerb::SwapOn(size) => self.swap.lacks(size.and_then(|size| size.pages(PMD_ORDER))),
+            KernelVerb::SwapOff => self.swap.lacks(None),
             KernelVerb::Hugetlb(_) => (!Path::new(HUGETLB).exists()).then_some("hugetlb is not built in"),
             KernelVerb::DropCaches(_) => (!Path::new(DROP_CACHES).exists()).then_some("no drop_caches"),
             _ => None,
@@ -71,9 +71,10 @@ impl Subject {
                 self.drain.others_work();
                 ksm::scan(*passes, &mut self.settings)
             }
-            KernelVerb::SwapOn(_) => {
+            KernelVerb::SwapOn(size) => {
                 self.drain.others_work();
-                self.swap.on(&mut self.settings)
+                let room = size.map(|size| Subject::size(size, span)).transpose()?;
+                self.swap.on(room, &mut self.settings)
             }
             KernelVerb::SwapOff => {
                 self.drain.others_work();
@@ -162,7 +163,9 @@ impl Subject {
             }
         };
         let path = match key.as_str() {
-            "max_ptes_none" | "max_ptes_shared" => Path::new(THP).join("khugepaged").join(key.as_str()),
+            "max_ptes_none" | "max_ptes_shared" | "max_ptes_swap" => {
+                Path::new(THP).join("khugepaged").join(key.as_str())
+            }
             "shrink_underused" => Path::new(THP).join(key.as_str()),
             other => return Ok(Ended::Unsupported(format!("`tune {other}` is not known"))),
         };

@@ -60,6 +60,10 @@ fn set_locked(m: &Machine, mm: &Mm, (start, pages): (u64, u64), locked: bool) ->
         if area.locked != locked && area.hugetlb.is_none() {
             vma::cut(m, mm, at, stop)?;
             mm.vmas.borrow_mut().update(at, stop, |vma| vma.locked = locked);
+            if m.policy.populate_drains {
+                // `mlock_vma_pages_range()`, mm/mlock.c, v6.18.
+                m.lru_drain();
+            }
         }
         at = stop;
     }

@@ -93,11 +93,13 @@ mod tests {
 
     #[test]
     fn what_does_not_matter_is_left_out() {
+        let shape = Shape { steps: 60, ..Shape::default() };
         let forks = |item: &&Item| matches!(item, Item::Step(step) if matches!(step.action, Action::Process { verb: ProcessVerb::Fork(_), .. }));
-        // Not every taste forks.
-        let mut scenarios = (0..100).map(|seed| generate(seed, &Shape { steps: 60, ..Shape::default() }));
-        let scenario = scenarios.find(|scenario| scenario.items.iter().any(|item| forks(&item)));
-        let scenario = scenario.expect("some scenario of a hundred forks");
+        // Not every seed forks.
+        let scenario = (0..100)
+            .map(|seed| generate(seed, &shape))
+            .find(|found| found.items.iter().any(|item| forks(&item)));
+        let scenario = scenario.expect("some seed forks");
         let wanted = scenario.items.iter().filter(forks).count();
         let smaller = minimise(&scenario, |scenario| scenario.items.iter().filter(forks).count() == wanted);
         assert_eq!(smaller.items.len(), wanted);
