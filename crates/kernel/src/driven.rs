@@ -1,6 +1,6 @@
 //! A kernel that is driven and looked at: a step goes in, a line of a recording comes out.
 
-use mapcount_script::ast::{Item, Scenario, Step};
+use mapcount_script::ast::{Action, Hold, Item, KernelVerb, Scenario, Step};
 use mapcount_script::trace::{self, VERSION};
 
 use crate::Unavailable;
@@ -18,6 +18,8 @@ pub struct Driven {
     observer: Box<dyn Observer>,
     kernel: String,
     statistics: Option<Statistics>,
+    /// Nobody else was seen to use memory.
+    is_quiet: bool,
     /// Readings that had to be repeated because something changed under way.
     retries: u64,
     /// Observations that never came to rest.
@@ -50,6 +52,7 @@ impl Driven {
             observer,
             kernel: release.trim().to_owned(),
             statistics: None,
+            is_quiet: false,
             retries: 0,
             unsettled: 0,
         })
@@ -65,11 +68,26 @@ impl Driven {
         let verdict = match watch {
             Watch::Never => Err("not asked for".to_owned()),
             Watch::Always => Ok(()),
-            Watch::IfQuiet => statistics.is_quiet(),
+            Watch::IfQuiet => {
+                let quiet = statistics.is_quiet();
+                self.is_quiet = quiet.is_ok();
+                quiet
+            }
         };
         self.observer.watch_system(false)?;
         self.statistics = verdict.is_ok().then_some(statistics);
         Ok(verdict)
+    }
+
+    /// Why this machine cannot do a step well enough to compare it, wherever in a scenario it stands; `None` if
+    /// it can.
+    pub fn lacks(&self, action: &Action) -> Option<&'static str> {
+        match action {
+            Action::Kernel(KernelVerb::Lru(Hold::Hold)) if !self.is_quiet => {
+                Some("others on this machine fill the same batches")
+            }
+            other => self.subject.lacks(other),
+        }
     }
 
     /// The subject.

@@ -10,6 +10,7 @@ use crate::Unavailable;
 use crate::btf::Btf;
 use crate::fields::Fields;
 use crate::memory::{Memory, Span, word};
+use crate::unavailable::locked_down;
 use crate::vmemmap::PAGE;
 use elf::Segment;
 
@@ -211,11 +212,12 @@ fn read_at(file: &File, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
 }
 
 fn refused(error: &io::Error) -> Unavailable {
+    if let Some(missing) = locked_down() {
+        return missing;
+    }
     let remedy = match error.raw_os_error() {
         Some(libc::ENOENT) => "use a kernel with CONFIG_PROC_KCORE=y, or --observer bpf",
-        Some(libc::EPERM | libc::EACCES) => {
-            "run as root, on a kernel that is not locked down (/sys/kernel/security/lockdown)"
-        }
+        Some(libc::EPERM | libc::EACCES) => "run as root (CAP_SYS_RAWIO)",
         _ => "use --observer bpf",
     };
     Unavailable::new(format!("{PATH}: {error}"), remedy)

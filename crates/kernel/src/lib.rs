@@ -11,6 +11,7 @@ pub mod census;
 pub mod conform;
 pub mod driven;
 mod fields;
+pub mod inspect;
 mod kcore;
 pub mod lab;
 pub mod layout;

@@ -36,7 +36,11 @@ impl Objects {
     }
 
     /// What the open file `fd` of this process is for, its `private_data`.
-    fn private(&self, memory: &mut dyn Memory, fd: BorrowedFd<'_>) -> Result<Option<u64>, Unavailable> {
+    pub(crate) fn private(
+        &self,
+        memory: &mut dyn Memory,
+        fd: BorrowedFd<'_>,
+    ) -> Result<Option<u64>, Unavailable> {
         let number = u64::from(fd.as_raw_fd().unsigned_abs());
         let Some(mut address) = memory.task()? else { return Ok(None) };
         for offset in [self.task_files, self.files_table, self.table_files, 0] {

@@ -160,8 +160,6 @@ mod tests {
             let mut settings = Settings::start().expect("started");
             settings.undo(&Undo::RemoveFolder(&scratch)).expect("remembered");
             fs::create_dir(&scratch).expect("a folder");
-            settings.undo(&Undo::RemoveFile(&scratch.join("file"))).expect("remembered");
-            fs::write(scratch.join("file"), "x").expect("written");
             settings.set(&one, "always").expect("set");
             settings.set(&other, "1").expect("set");
             settings.set(&one, "never").expect("set");

@@ -21,12 +21,18 @@ const PRESENT: u64 = 1 << 63;
 const FILE: u64 = 1 << 61;
 const EXCLUSIVE: u64 = 1 << 56;
 const PAGE: u64 = 4096;
+/// Areas of so many bytes are only addresses that are kept.
+const LARGEST: u64 = 1 << 38;
 
 /// How often the statistics are read to learn whether somebody else changes them, and how far apart.
 const READINGS: u32 = 6;
 const APART: Duration = Duration::from_millis(15);
 /// How often a reading is repeated while the driver's own memory changes.
 const ATTEMPTS: u32 = 5;
+
+/// Longest area whose pages are counted. A longer one is an area for khugepaged to look at, which nobody touches,
+/// and pagemap has a word for each of its pages, mapped or not.
+const LONGEST: u64 = 1 << 30;
 
 /// Reads them.
 pub(crate) struct Statistics {
@@ -109,7 +115,8 @@ impl Statistics {
             .map_err(unreadable)?;
         let pagemap = File::open("/proc/self/pagemap").map_err(unreadable)?;
         let mut own = 0;
-        for (start, end) in self.maps.lines().filter_map(range) {
+        for (start, end) in self.maps.lines().filter_map(range).filter(|(start, end)| end - start <= LONGEST)
+        {
             let mut at = start;
             while at < end {
                 let bytes = (((end - at) / PAGE * 8) as usize).min(self.words.len());
@@ -145,7 +152,8 @@ impl Statistics {
 fn range(line: &str) -> Option<(u64, u64)> {
     let (start, end) = line.split_once(' ')?.0.split_once('-')?;
     let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
-    (end <= 1 << 47).then_some((start, end))
+    // Beyond the user's addresses there is nothing of its own; areas larger than memory are never filled.
+    (end <= 1 << 47 && end - start < LARGEST).then_some((start, end))
 }
 
 #[cfg(test)]
@@ -157,6 +165,7 @@ mod tests {
         let line = "7f00a000-7f00c000 r--p 00000000 fe:00 12 /lib/x";
         assert_eq!(range(line), Some((0x7f00_a000, 0x7f00_c000)));
         assert_eq!(range("ffffffffff600000-ffffffffff601000 --xp 0 0 0 [vsyscall]"), None);
+        assert_eq!(range("10000000000-20000000000 rw-p 00000000 00:00 0"), None, "a TiB");
         assert_eq!(range("nonsense"), None);
     }
 }

@@ -129,6 +129,8 @@ pub struct Subject {
     /// Batches are drained before each observation.
     drains: bool,
     drain: Drain,
+    /// Some process of the scenario let memory be merged.
+    merges: bool,
     files: Files,
     swap: Swap,
     release: Option<Release>,
@@ -168,6 +170,7 @@ impl Subject {
             next_hold: 1,
             drains: true,
             drain,
+            merges: false,
             files: Files::new(options.scratch.clone()),
             swap: Swap::new(options.clone()),
             release: release(),
@@ -205,6 +208,7 @@ impl Subject {
         }
         self.next_window = WINDOW;
         self.drains = true;
+        self.merges = false;
         let pid = self.zygote.spawn(0).map_err(|silent| lost(silent, "the first process"))?;
         let first = Live::new(0, pid, BTreeMap::new());
         self.live.insert(mapcount_script::run::FIRST_PROCESS.to_owned(), first);

@@ -61,3 +61,29 @@ fn no_process_is_left_and_settings_are_restored() {
         assert!(!fs::exists(format!("/proc/{pid}")).expect("procfs"), "{pid}");
     }
 }
+
+#[test]
+fn settings_are_restored_when_the_program_is_killed() {
+    if or_skip("subject", Subject::start(&Options::default())).is_none() {
+        return;
+    }
+    let thp = || fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").expect("THP");
+    let before = thp();
+    // SAFETY: the child does what the test thread would do, in a process of its own, and never returns.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let mut subject = Subject::start(&Options::default()).expect("started before");
+        run(&mut subject, "kernel: thp never\nA: mmap x 2M\nA: fork B\n");
+        // SAFETY: a signal to this process.
+        unsafe { libc::raise(libc::SIGKILL) };
+    }
+    assert!(child > 0);
+    let mut status = 0;
+    // SAFETY: the child is this process's own, and `status` is good for writing.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert!(libc::WIFSIGNALED(status), "{status}");
+    // The next run waits for the keeper of the last one.
+    let subject = Subject::start(&Options::default()).expect("started before");
+    drop(subject);
+    assert_eq!(thp(), before);
+}

@@ -20,6 +20,8 @@ pub mod release;
 pub mod rmap;
 pub mod scheme;
 pub mod smaps;
+pub mod snapshot;
 pub mod stats;
 pub mod truth;
 pub mod units;
+pub mod verdict;

@@ -257,8 +257,9 @@ macro_rules! policies {
 
         mod table {
             use super::{
-                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate, HugetlbRestore, LargeReuse, LazyFreeCount, LruFlush, MadvFree, MigrateQueue,
-                PartialTruncate, Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
+                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate,
+                HugetlbRestore, LargeReuse, LazyFreeCount, LruFlush, MadvFree, MigrateQueue, PartialTruncate, Pin, PinMerge,
+                PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
             };
             $(
                 #[allow(non_upper_case_globals)]
@@ -775,6 +776,11 @@ policies! {
         (FIRST, PinRefuses::Files, "io_sqe_buffer_register(), fs/io_uring.c (v5.1)"),
         (at(5, 10), PinRefuses::Disks, "io_pin_pages(), io_uring/io_uring.c (v5.10.223, v6.1; start unverified)"),
         (at(6, 5), PinRefuses::SharedDisks, "check_vma_flags(), writable_file_mapping_allowed(), mm/gup.c (v6.5; start unverified)"),
+    ],
+    /// mlock and MADV_POPULATE empty the CPU's LRU batches behind each area that they made present.
+    populate_drains: bool = [
+        (FIRST, false, "populate_vma_page_range(), mm/gup.c (v5.10)"),
+        (at(5, 18), true, "populate_vma_page_range(), faultin_page_range(), mm/gup.c (v6.18; start unverified)"),
     ],
     /// MADV_POPULATE says EFAULT behind the end of a file; before, ENOMEM.
     populate_says_efault: bool = [

@@ -25,7 +25,7 @@ fn mapping_and_unmapping_leave_nothing_and_touch_no_statistic() {
     for profile in Profile::all_schemes() {
         let (counters, stats) = (Plain::new(ORDER.pages()), Stats::default());
         let scheme = profile.scheme;
-        let rmap = Rmap { scheme, policy: &profile.policy, counters: &counters, stats: &stats };
+        let rmap = Rmap { scheme, policy: &profile.policy, counters: &counters, stats: &stats, calls: None };
         let folio = Folio { head: Pfn(0), order: ORDER, kind: Kind::Hugetlb };
         let name = scheme.info().id;
         scheme.prep_folio(&counters, folio);

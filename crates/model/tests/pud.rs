@@ -15,7 +15,13 @@ fn a_pud_counts_the_pages_as_mapped_and_no_pmd() {
         let kernel = Profile::resolve(name).expect("a kernel");
         let folio = Folio { head: Pfn(0), order: Order(6), kind: Kind::File };
         let (counters, stats) = (Plain::new(folio.pages()), Stats::default());
-        let rmap = Rmap { scheme: kernel.scheme, policy: &kernel.policy, counters: &counters, stats: &stats };
+        let rmap = Rmap {
+            scheme: kernel.scheme,
+            policy: &kernel.policy,
+            counters: &counters,
+            stats: &stats,
+            calls: None,
+        };
         kernel.scheme.prep_folio(&counters, folio);
         for mm in [1, 2] {
             rmap.folio_add_file_rmap_pud(folio, &Mapper::new(MmId(mm)));

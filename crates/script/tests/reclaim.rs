@@ -72,3 +72,38 @@ fn cold_pages_are_not_accessed_and_folios_that_it_cuts_are_split() {
          expect A.x[0].order == 4\n",
     );
 }
+
+#[test]
+fn swap_that_is_full_leaves_the_rest_in_memory() {
+    holds(
+        "kernels 5.4..\nkernel: swap on 16K\nkernel: swap on => EBUSY\nA: mmap x 8p nothp\nA: write x\n\
+         A: madvise x pageout\nexpect A.rss_kb == 16\nA: munmap x[0..2]\nA: madvise x[2..8] pageout\nexpect A.rss_kb == 8\n\
+         A: read x[2..8]\nexpect A.rss_kb == 24\nkernel: swap off\nexpect A.x[2].refcount == 1\nkernel: swap off => EINVAL\n",
+    );
+}
+
+#[test]
+fn a_thp_that_does_not_fit_is_split_and_swapped_as_far_as_it_goes() {
+    holds(
+        "kernels 5.4..\npmd_order 4\nkernel: swap on 8p\nA: mmap x pmd thp\nA: write x\nA: madvise x pageout\n\
+         expect A.rss_kb == 32\nexpect A.x[8].order == 0\nexpect system.thp_split_page == 1\n",
+    );
+}
+
+#[test]
+fn what_is_missing_is_an_outcome() {
+    holds(
+        "A: mmap x 2p\nA: write x\nkernel: migrate A.x to 1 => ENODEV\nkernel: khugepaged A.x\nA: munmap x\n\
+         kernel: khugepaged A.x\nkernel: migrate A.x to 0\nA: madvise x dontneed => ENOMEM\nexpect system.anon_mapped == 0\n",
+    );
+}
+
+#[test]
+fn a_collapse_does_not_wait_for_the_disk() {
+    // Reclaim drops a clean folio from the swap cache, so that its page has to be read.
+    holds(
+        "kernels 6.18..\npmd_order 2\nkernel: swap on\nA: mmap x pmd nothp\nA: write x\nA: madvise x hugepage\n\
+         A: madvise x[0] pageout\nA: read x[0]\nA: madvise x[0] pageout\nA: madvise x collapse => EAGAIN\n\
+         A: madvise x collapse\nexpect A.x[0].order == 2\nexpect A.rss_kb == 16\n",
+    );
+}

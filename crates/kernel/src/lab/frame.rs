@@ -8,7 +8,7 @@ use std::fmt;
 
 const MAGIC: [u8; 4] = *b"\x16mc\x02";
 /// Bytes before the payload.
-const HEAD: usize = 4 + 4 + 1 + 4;
+pub(super) const HEAD: usize = 4 + 4 + 1 + 4;
 /// Longest payload.
 pub(super) const MOST: usize = 32 << 10;
 
@@ -118,18 +118,35 @@ impl Frame {
 
     /// The frame's bytes as the `number`th that is sent. Payloads have at most [`MOST`] bytes; text is cut there.
     pub(super) fn to_bytes(&self, number: u32) -> Vec<u8> {
-        let mut payload = self.payload();
-        payload.truncate(MOST);
-        let mut bytes = Vec::with_capacity(HEAD + payload.len() + 4);
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&number.to_le_bytes());
-        bytes.push(self.kind());
-        bytes.extend_from_slice(&u32::try_from(payload.len()).expect("at most MOST").to_le_bytes());
-        bytes.extend_from_slice(&payload);
-        let checksum = crc32(&bytes[MAGIC.len()..]);
-        bytes.extend_from_slice(&checksum.to_le_bytes());
+        let mut bytes = vec![0; HEAD];
+        bytes.extend_from_slice(&self.payload());
+        bytes.truncate(HEAD + MOST);
+        seal(self.kind(), number, &mut bytes);
         bytes
     }
+}
+
+/// Kinds of frames that a guest sends while a command runs, without allocating memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Live {
+    /// [`Frame::Stdout`]
+    Stdout = 3,
+    /// [`Frame::Stderr`]
+    Stderr = 4,
+    /// [`Frame::Beat`]
+    Beat = 5,
+}
+
+/// Makes a frame of a payload that has [`HEAD`] bytes of room before it.
+pub(super) fn seal(kind: u8, number: u32, bytes: &mut Vec<u8>) {
+    let length = u32::try_from(bytes.len() - HEAD).expect("at most MOST");
+    let head = &mut bytes[..HEAD];
+    head[..4].copy_from_slice(&MAGIC);
+    head[4..8].copy_from_slice(&number.to_le_bytes());
+    head[8] = kind;
+    head[9..].copy_from_slice(&length.to_le_bytes());
+    let checksum = crc32(&bytes[MAGIC.len()..]);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
 }
 
 /// Takes frames out of bytes as they arrive.
@@ -216,7 +233,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Decoder, Ended, Frame, crc32};
+    use super::{Decoder, Ended, Frame, HEAD, Live, crc32, seal};
 
     fn all() -> Vec<Frame> {
         vec![
@@ -230,6 +247,21 @@ mod tests {
             Frame::Left("/tmp/x".to_owned()),
             Frame::Ended(Ended { code: Some(1), signal: None, tainted: 512 }),
         ]
+    }
+
+    #[test]
+    fn frames_of_a_running_command_are_those_that_are_read() {
+        let payload = b"text".to_vec();
+        for (live, frame) in [
+            (Live::Stdout, Frame::Stdout(payload.clone())),
+            (Live::Stderr, Frame::Stderr(payload.clone())),
+            (Live::Beat, Frame::Beat),
+        ] {
+            let mut bytes = vec![0; HEAD];
+            bytes.extend_from_slice(if frame == Frame::Beat { b"" } else { &payload });
+            seal(live as u8, 7, &mut bytes);
+            assert_eq!(bytes, frame.to_bytes(7));
+        }
     }
 
     fn sent(frames: &[Frame]) -> Vec<u8> {

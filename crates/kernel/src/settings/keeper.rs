@@ -21,8 +21,6 @@ pub(crate) enum Undo<'a> {
     SwapOff(&'a Path),
     /// The loop device loses its file.
     DetachLoop(&'a Path),
-    /// A file is removed.
-    RemoveFile(&'a Path),
     /// An empty folder is removed.
     RemoveFolder(&'a Path),
 }
@@ -34,7 +32,6 @@ impl Undo<'_> {
             Undo::Write(path, value) => (b'W', *path, *value),
             Undo::SwapOff(path) => (b'S', *path, ""),
             Undo::DetachLoop(path) => (b'L', *path, ""),
-            Undo::RemoveFile(path) => (b'F', *path, ""),
             Undo::RemoveFolder(path) => (b'D', *path, ""),
         };
         let path = CString::new(path.as_os_str().as_bytes())?;
@@ -194,7 +191,6 @@ fn undo(record: &Record<'_>) -> bool {
                 // ENXIO: it has none any more, as it lets go of it by itself once nobody uses it.
                 fd >= 0 && (libc::ioctl(fd, LOOP_CLR_FD) == 0 || *libc::__errno_location() == libc::ENXIO)
             }
-            b'F' => libc::unlink(path) == 0 || *libc::__errno_location() == libc::ENOENT,
             b'D' => libc::rmdir(path) == 0 || *libc::__errno_location() == libc::ENOENT,
             _ => true,
         }
@@ -260,6 +256,6 @@ mod tests {
     #[test]
     fn a_path_that_is_too_long_is_refused() {
         let long = "x".repeat(5000);
-        assert!(Undo::RemoveFile(Path::new(&long)).record().is_err());
+        assert!(Undo::RemoveFolder(Path::new(&long)).record().is_err());
     }
 }

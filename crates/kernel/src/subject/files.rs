@@ -28,19 +28,19 @@ impl Files {
         Files { open: BTreeMap::new(), scratch, mount_point: None }
     }
 
-    /// Forgets all files.
-    pub(super) fn clear(&mut self) {
-        self.open.clear();
-    }
-
-    /// Why files of this kind cannot be made: those on a disk are made in the scratch folder, wherever that is.
+    /// Why there can be no file of this kind, if so.
     pub(super) fn lacks(&self, kind: FileKind) -> Option<&'static str> {
         let (magic, why) = match kind {
             FileKind::Tmpfs | FileKind::Memfd => return None,
-            FileKind::Ext4 => (libc::EXT4_SUPER_MAGIC, "the folder for scratch files is not on ext4"),
-            FileKind::Xfs => (libc::XFS_SUPER_MAGIC, "the folder for scratch files is not on XFS"),
+            FileKind::Ext4 => (EXT4, "the scratch folder is not on ext4: name another one with --scratch"),
+            FileKind::Xfs => (XFS, "the scratch folder is not on xfs: name another one with --scratch"),
         };
         (file_system(&self.scratch) != Some(magic)).then_some(why)
+    }
+
+    /// Forgets all files.
+    pub(super) fn clear(&mut self) {
+        self.open.clear();
     }
 
     /// Makes a file of so many pages.
@@ -132,14 +132,6 @@ pub(super) fn own_mounts() -> io::Result<()> {
     mount(None, Path::new("/"), libc::MS_REC | libc::MS_PRIVATE, "")
 }
 
-/// The number of the file system that a folder is on.
-fn file_system(folder: &Path) -> Option<libc::c_long> {
-    let folder = CString::new(folder.as_os_str().as_bytes()).ok()?;
-    let mut stat = std::mem::MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: the path ends with a 0, and the kernel fills the struct where it says that it did.
-    unsafe { (libc::statfs(folder.as_ptr(), stat.as_mut_ptr()) == 0).then(|| stat.assume_init().f_type) }
-}
-
 /// mount(2) of a file system that has no device.
 pub(super) fn mount(kind: Option<&str>, point: &Path, flags: libc::c_ulong, options: &str) -> io::Result<()> {
     let point = CString::new(point.as_os_str().as_bytes())?;
@@ -149,6 +141,20 @@ pub(super) fn mount(kind: Option<&str>, point: &Path, flags: libc::c_ulong, opti
     let done =
         unsafe { libc::mount(kind.as_ptr(), point.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast()) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What statfs(2) says of a file system: EXT4_SUPER_MAGIC and XFS_SUPER_MAGIC (linux/magic.h).
+const EXT4: i64 = 0xef53;
+const XFS: i64 = 0x5846_5342;
+
+/// The kind of file system that a folder is on.
+fn file_system(folder: &Path) -> Option<i64> {
+    let folder = CString::new(folder.as_os_str().as_bytes()).ok()?;
+    // SAFETY: the path ends with a 0, and a zeroed `statfs` is valid and good for writing.
+    unsafe {
+        let mut about: libc::statfs = std::mem::zeroed();
+        (libc::statfs(folder.as_ptr(), &raw mut about) == 0).then_some(about.f_type)
+    }
 }
 
 /// A file in a folder on a disk, without a name, that goes with its last user.

@@ -31,12 +31,13 @@ impl Subject {
                 Splitter::Beyond(why) => Some(why),
                 _ => None,
             },
+            KernelVerb::File { kind, .. } => self.files.lacks(*kind),
             KernelVerb::Khugepaged(_) => Some("khugepaged cannot be told which pages to scan"),
-            KernelVerb::Ksm(_) => (!ksm::is_there()).then_some("ksmd is not built in"),
-            KernelVerb::Swap(_) => self.swap.lacks(),
+            KernelVerb::Ksm(_) => ksm::lacks(|pid| self.live.values().any(|process| process.pid == pid)),
+            KernelVerb::SwapOn(size) => self.swap.lacks(size.and_then(|size| size.pages(PMD_ORDER))),
+            KernelVerb::SwapOff => self.swap.lacks(None),
             KernelVerb::Hugetlb(_) => (!Path::new(HUGETLB).exists()).then_some("hugetlb is not built in"),
             KernelVerb::DropCaches(_) => (!Path::new(DROP_CACHES).exists()).then_some("no drop_caches"),
-            KernelVerb::File { kind, .. } => self.files.lacks(*kind),
             _ => None,
         }
     }
@@ -64,15 +65,18 @@ impl Subject {
             KernelVerb::PutBack => Ok(()),
             KernelVerb::Migrate { region, node, all } => return self.migrate(region, *node, *all),
             KernelVerb::Khugepaged(_) => unreachable!("lacking everywhere"),
+            // A pass over nothing changes nothing.
+            KernelVerb::Ksm(_) if !self.merges => Ok(()),
             KernelVerb::Ksm(passes) => {
                 self.drain.others_work();
                 ksm::scan(*passes, &mut self.settings)
             }
-            KernelVerb::Swap(true) => {
+            KernelVerb::SwapOn(size) => {
                 self.drain.others_work();
-                self.swap.on(&mut self.settings)
+                let room = size.map(|size| Subject::size(size, span)).transpose()?;
+                self.swap.on(room, &mut self.settings)
             }
-            KernelVerb::Swap(false) => {
+            KernelVerb::SwapOff => {
                 self.drain.others_work();
                 self.swap.off()?
             }

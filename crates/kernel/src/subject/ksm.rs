@@ -15,12 +15,32 @@ const SCANS: &str = "/sys/kernel/mm/ksm/full_scans";
 
 /// Without a new pass in this time, ksmd is woken once more: it may have been just about to sleep.
 const NUDGE: Duration = Duration::from_millis(15);
-/// After so many nudges in a row there is nothing to scan: a pass over nothing is not counted.
-const NUDGES: u32 = 4;
+/// After so many nudges in a row there is nothing to scan, as a pass over nothing is not counted: those who let
+/// their memory be merged are gone.
+const NUDGES: u32 = 60;
 
-/// Whether this kernel has ksmd.
-pub(super) fn is_there() -> bool {
-    fs::exists(RUN).unwrap_or(false)
+/// Why ksmd cannot be used, if so. What other processes allow to be merged it would merge with the scenario's
+/// pages; `is_ours` says which processes are the scenario's.
+pub(super) fn lacks(is_ours: impl Fn(libc::pid_t) -> bool) -> Option<&'static str> {
+    if !fs::exists(RUN).unwrap_or(false) {
+        return Some("ksmd is not built in");
+    }
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let mut others = processes.filter(|process| {
+        let pid = process.file_name().to_string_lossy().parse();
+        pid.is_ok_and(|pid| !is_ours(pid)) && lets_merge(&process.path())
+    });
+    others.next().map(|_| "another process lets its memory be merged (MADV_MERGEABLE; QEMU does)")
+}
+
+/// Whether ksmd knows pages of a process (`ksm_stat`, 6.1 on).
+fn lets_merge(process: &std::path::Path) -> bool {
+    let text = fs::read_to_string(process.join("ksm_stat")).unwrap_or_default();
+    text.lines().filter_map(|line| line.split_once(' ')).any(|(key, value)| match key {
+        "ksm_rmap_items" | "ksm_merging_pages" => value != "0",
+        "ksm_mergeable" => value == "yes",
+        _ => false,
+    })
 }
 
 /// Has ksmd make so many passes.

@@ -55,6 +55,7 @@ impl Subject {
                 if *advice == Advice::Pageout && self.swap.is_on() {
                     self.drain.others_work();
                 }
+                self.merges |= *advice == Advice::Mergeable;
                 return self.advise(name, region, *advice);
             }
             ProcessVerb::Fork(child) => return self.fork(name, child),

@@ -7,8 +7,6 @@ use std::io;
 pub(super) const SLOTS: usize = 96;
 /// Parts of holds that one process can have at once.
 pub(super) const HOLDS: usize = 192;
-/// Pages of one part of a hold, at most. Kernels before 5.13 register no more than 1024 buffers with a ring.
-pub(super) const HOLD_PAGES: u64 = 512;
 /// Bytes of a worker's stack.
 const STACK: usize = 32 << 10;
 /// Bytes of a path.
@@ -153,8 +151,6 @@ pub(super) struct Shared {
     /// The process that all workers are children of.
     pub(super) zygote: i32,
     pub(super) path: [u8; PATH],
-    /// Where buffers to register are listed: address and bytes of each.
-    pub(super) iovecs: [[u64; 2]; HOLD_PAGES as usize],
     pub(super) slots: [Slot; SLOTS],
     stacks: [[u8; STACK]; SLOTS],
 }

@@ -42,22 +42,34 @@ impl Swap {
         self.on
     }
 
-    /// Why there can be none, if that is known beforehand.
-    pub(super) fn lacks(&self) -> Option<&'static str> {
+    /// Why there can be none with room for so many pages, if that is known beforehand.
+    pub(super) fn lacks(&self, room: Option<u64>) -> Option<&'static str> {
         if !Path::new("/proc/swaps").exists() {
             return Some("this kernel has no swap");
         }
         let loops = Path::new("/dev/loop-control").exists();
-        (self.options.swap.is_none() && !loops)
-            .then_some("there is no device to swap to: name one in MAPCOUNT_SWAP, or have loop devices")
+        if self.options.swap.is_none() && !loops {
+            return Some("there is no device to swap to: name one in MAPCOUNT_SWAP, or have loop devices");
+        }
+        room.is_some_and(|room| room >= self.pages()).then_some("the device to swap to is smaller")
     }
 
-    /// swapon(2); the device is made ready the first time.
-    pub(super) fn on(&mut self, settings: &mut Settings) -> io::Result<()> {
+    /// Pages of the device, with that of the header.
+    fn pages(&self) -> u64 {
+        let bytes = self.options.swap.as_ref().map_or(Ok(SIZE), |device| size_of_device(device));
+        bytes.unwrap_or(0) / PAGE as u64
+    }
+
+    /// swapon(2) with room for so many pages, or as many as the device has; it is made ready the first time.
+    pub(super) fn on(&mut self, room: Option<u64>, settings: &mut Settings) -> io::Result<()> {
         if self.device.is_none() {
             self.device = Some(self.prepare(settings)?);
         }
         let Some((device, _)) = &self.device else { return Ok(()) };
+        let pages = room.map_or_else(|| self.pages(), |room| room + 1);
+        let file = OpenOptions::new().write(true).open(device)?;
+        write_at(&file, &header(pages), 0)?;
+        file.sync_all()?;
         let path = CString::new(device.as_os_str().as_bytes())?;
         settings.undo(&Undo::SwapOff(device))?;
         // SAFETY: the path ends with a 0.
@@ -88,15 +100,10 @@ impl Swap {
 
     fn prepare(&self, settings: &mut Settings) -> io::Result<(PathBuf, Option<File>)> {
         if let Some(device) = &self.options.swap {
-            let file = OpenOptions::new().write(true).open(device)?;
-            let size = size_of_device(device)?;
-            write_at(&file, &header(size / PAGE as u64), 0)?;
-            file.sync_all()?;
             return Ok((device.clone(), None));
         }
         let backing = scratch_file(&self.options.scratch)?;
         backing.set_len(SIZE)?;
-        write_at(&backing, &header(SIZE / PAGE as u64), 0)?;
         let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
         // SAFETY: these operations take a number or a descriptor that is open.
         unsafe {

@@ -4,11 +4,13 @@
 //! leaves no anonymous page besides those of the scenario.
 
 use super::raw::{Touch, syscall, touch};
-use super::shared::{HOLD_PAGES, HOLDS, Hold, Holder, Op, Reply, SLOTS, Shared, Slot, words};
+use super::shared::{HOLDS, Hold, Holder, Op, Reply, SLOTS, Shared, Slot, words};
 
 const PAGE: u64 = 4096;
 const PMD: u64 = 512 * PAGE;
 
+/// Pages that one buffer may have: 1 GiB.
+const BUFFER_PAGES: u64 = 1 << 18;
 /// Pages that one pipe may have without asking for more than `fs.pipe-max-size`.
 const PIPE_PAGES: u64 = 256;
 
@@ -279,14 +281,13 @@ unsafe fn pipe_part(own: *mut Slot, (start, bytes): (u64, u64), number: u64) -> 
 
 unsafe fn pin(own: *mut Slot, range: (u64, u64), number: u64) -> i64 {
     // SAFETY: the range is the scenario's.
-    unsafe { by_parts(own, range, number, HOLD_PAGES, ring_part) }
+    unsafe { by_parts(own, range, number, BUFFER_PAGES, ring_part) }
 }
 
-/// Registers each page as a buffer of its own: of one that spans a folio the kernel would keep a single pin.
+/// Registers the range as one buffer.
 unsafe fn ring_part(own: *mut Slot, (start, bytes): (u64, u64), number: u64) -> i64 {
-    // SAFETY: the ring is this worker's; the vectors are in the region, which only this worker uses now.
+    // SAFETY: the ring is this worker's; parameters and vector are on its stack, good for what the calls do.
     unsafe {
-        let shared = (*own).shared;
         let idle = (0..HOLDS)
             .map(|index| &raw mut (*own).holds[index])
             .find(|hold| (**hold).holder == Holder::IdleRing);
@@ -303,13 +304,10 @@ unsafe fn ring_part(own: *mut Slot, (start, bytes): (u64, u64), number: u64) -> 
                 hold
             }
         };
-        let pages = bytes / PAGE;
-        for page in 0..pages.min(HOLD_PAGES) {
-            (*shared).iovecs[page as usize] = [start + page * PAGE, PAGE];
-        }
-        let pointer = (&raw const (*shared).iovecs) as u64;
+        let iovec = [start, bytes];
+        let pointer = (&raw const iovec) as u64;
         let ring = (*hold).fds[0] as u64;
-        let done = syscall(libc::SYS_io_uring_register, [ring, REGISTER_BUFFERS, pointer, pages, 0, 0]);
+        let done = syscall(libc::SYS_io_uring_register, [ring, REGISTER_BUFFERS, pointer, 1, 0, 0]);
         if done >= 0 {
             (*hold).number = number;
             (*hold).holder = Holder::Ring;

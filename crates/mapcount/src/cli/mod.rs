@@ -5,6 +5,7 @@ mod diff;
 mod exit;
 mod explain;
 mod input;
+mod inspect;
 mod kernels;
 mod lab;
 mod layout;
@@ -40,6 +41,7 @@ enum Command {
     Lab(lab::Args),
     Record(record::Args),
     Conform(conform::Args),
+    Inspect(inspect::Args),
 }
 
 /// Runs the program.
@@ -59,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Lab(args) => lab::main(&args),
         Command::Record(args) => record::main(&args),
         Command::Conform(args) => conform::main(&args),
+        Command::Inspect(args) => inspect::main(&args),
     };
     exit.into()
 }

@@ -149,16 +149,15 @@ impl Format {
         match self {
             Format::Table => {
                 let mut text = format!("{what}\n");
-                for line in statistics {
-                    text.push_str(&line);
-                    text.push('\n');
+                if let Some(line) = statistics {
+                    let _ = writeln!(text, "{line}");
                 }
                 text.push('\n');
                 text
             }
             Format::Ktap => {
                 let mut text = format!("KTAP version 1\n# {what}\n");
-                for line in statistics {
+                if let Some(line) = statistics {
                     let _ = writeln!(text, "# {line}");
                 }
                 let _ = writeln!(text, "1..{scenarios}");
@@ -360,4 +359,97 @@ fn totals(summary: &Summary, coverage: &Coverage) -> impl Iterator<Item = String
         lines.push(format!("  {operation:24} {:6} steps {:4} pairs", reached.steps, reached.pairs.len()));
     }
     lines.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use mapcount_kernel::conform::{Coverage, Found, Report, Stop, Verdict};
+    use mapcount_script::diff::{Difference, Kind};
+    use mapcount_script::run::State;
+
+    use super::{Format, Head, Line, Summary};
+
+    fn report(verdict: Verdict) -> Report {
+        Report { verdict, steps: 3, values: 120, noise: 0, known: Vec::new() }
+    }
+
+    fn differs() -> Report {
+        let difference = Difference {
+            step: 2,
+            op: "A: fork B".to_owned(),
+            kind: Kind::Value,
+            field: "refcount",
+            path: "folio 0 (order 9) refcount".to_owned(),
+            frame: Some(0),
+            pages: None,
+            model: "2".to_owned(),
+            recording: "3".to_owned(),
+        };
+        let history = vec!["refcount: 1 → 2 in step 2 `A: fork B`".to_owned()];
+        report(Verdict::Differs(Box::new(Found { differences: vec![difference], history })))
+    }
+
+    fn line(report: &Report) -> Line<'_> {
+        Line { number: 4, name: "cow", report, written: None }
+    }
+
+    #[test]
+    fn people_are_told_both_values_and_where_the_model_has_its_from() {
+        let text = Format::Table.line(&line(&differs()));
+        assert!(text.starts_with("DIFFERS  cow "), "{text}");
+        assert!(text.contains("step 2 `A: fork B`: folio 0 (order 9) refcount: model 2, kernel 3"), "{text}");
+        assert!(text.contains("the model's refcount: 1 → 2 in step 2"), "{text}");
+    }
+
+    #[test]
+    fn ktap_has_a_line_that_begins_with_ok_or_not_ok() {
+        let cases = [
+            (report(Verdict::Agrees), "ok 4 cow\n"),
+            (report(Verdict::Stopped(Stop::OtherKernels)), "ok 4 cow # SKIP for other kernels\n"),
+            (differs(), "not ok 4 cow\n"),
+        ];
+        for (report, expected) in cases {
+            let text = Format::Ktap.line(&line(&report));
+            assert!(text.ends_with(expected), "{text}");
+            assert!(text.lines().rev().skip(1).all(|line| line.starts_with("# ")), "{text}");
+        }
+    }
+
+    #[test]
+    fn machines_get_one_object_a_line() {
+        let mut summary = Summary::default();
+        summary.add(&differs());
+        summary.leave_out(&[("swap on".to_owned(), "no disk"), ("swap on".to_owned(), "no disk")]);
+        let mut coverage = Coverage::default();
+        coverage.add("fork", State::None, State::Empty);
+        let head = Head {
+            kernel: "6.18.1".to_owned(),
+            observer: "bpf",
+            model: "6.18".to_owned(),
+            scheme: "mm-id",
+            scenarios: 1,
+            unwatched: None,
+        };
+        let text = [
+            Format::Jsonl.head(&head),
+            Format::Jsonl.line(&line(&differs())),
+            Format::Jsonl.end(&summary, &coverage),
+        ];
+        let values = text.map(|line| serde_json::from_str::<serde_json::Value>(&line).expect("JSON"));
+        assert_eq!(values[0]["statistics"], true);
+        assert_eq!(values[1]["differences"][0]["kernel"], "3");
+        assert_eq!(values[2]["left_out"][0]["steps"], 2);
+        assert_eq!(values[2]["coverage"][0]["pairs"][0][1], "empty");
+    }
+
+    #[test]
+    fn what_was_left_out_and_reached_is_told_in_the_end() {
+        let mut summary = Summary::default();
+        summary.add(&report(Verdict::Agrees));
+        summary.add(&report(Verdict::Stopped(Stop::Unsupported(1, "no ksmd".to_owned()))));
+        summary.leave_out(&[("ksm".to_owned(), "no ksmd")]);
+        let text = Format::Table.end(&summary, &Coverage::default());
+        assert!(text.contains("2 scenarios: 1 agree, 0 differ, 1 unsupported by this kernel"), "{text}");
+        assert!(text.contains("left out: 1 × ksm: no ksmd"), "{text}");
+    }
 }

@@ -8,9 +8,11 @@ mod paint;
 mod phases;
 mod scene;
 
+pub mod calls;
 pub mod conform;
 pub mod diff;
 pub mod explain;
+pub mod inspect;
 pub mod kernels;
 pub mod layout;
 pub mod schemes;

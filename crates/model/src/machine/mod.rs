@@ -22,6 +22,7 @@ pub mod vma;
 pub(crate) mod watch;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::counters::{CounterMemory, Counters, Plain, Recording};
@@ -31,6 +32,7 @@ use crate::policy::{DeferredQueue as DeferredPolicy, Pin, Policy};
 use crate::profile::Profile;
 use crate::query::{Answer, Query, Tally};
 use crate::rmap::Rmap;
+use crate::rmap::calls::Calls;
 use crate::scheme::{self, Known, Mapper, Scheme};
 use crate::stats::{Stat, Stats};
 use crate::units::{Folio, Kind, MmId, Order, PageRange, Pfn};
@@ -85,6 +87,18 @@ pub enum Quirk {
     SwapCacheUnqueued,
 }
 
+impl Quirk {
+    /// All.
+    pub const ALL: [Quirk; 3] = [Quirk::LostBias, Quirk::QueueForgotten, Quirk::SwapCacheUnqueued];
+}
+
+/// Which known mistakes happened, and to which pages that are in use.
+#[derive(Clone, Debug, Default)]
+struct Quirks {
+    happened: [bool; Quirk::ALL.len()],
+    pages: BTreeSet<(Pfn, Quirk)>,
+}
+
 /// A machine that runs one kernel.
 pub struct Machine {
     /// How its kernel counts.
@@ -103,6 +117,8 @@ pub struct Machine {
     pub ksm: Ksm,
     /// Its swap device and swap cache.
     pub swap: Swap,
+    /// The calls of its rmap functions, where somebody asked for a record.
+    pub calls: Calls,
     /// Its huge pages.
     pub hugetlb: Hugetlb,
     /// Its files and their page cache.
@@ -123,7 +139,7 @@ pub struct Machine {
     events: RefCell<Vec<Event>>,
     refusals: RefCell<Vec<Refusal>>,
     bad_frees: RefCell<Vec<BadFree>>,
-    quirks: RefCell<Vec<Quirk>>,
+    quirks: RefCell<Quirks>,
 }
 
 /// How a machine keeps its counters, and whether it checks itself.
@@ -155,6 +171,7 @@ impl Machine {
             holders: Holders::default(),
             ksm: Ksm::default(),
             swap: Swap::default(),
+            calls: Calls::default(),
             hugetlb: Hugetlb::default(),
             files: Files::default(),
             counters,
@@ -192,7 +209,13 @@ impl Machine {
     /// The rmap functions on its counters and statistics.
     #[inline]
     pub fn rmap(&self) -> Rmap<'_> {
-        Rmap { scheme: self.scheme, policy: &self.policy, counters: &*self.counters, stats: &self.stats }
+        Rmap {
+            scheme: self.scheme,
+            policy: &self.policy,
+            counters: &*self.counters,
+            stats: &self.stats,
+            calls: Some(&self.calls),
+        }
     }
 
     /// Takes a lock.
@@ -347,7 +370,7 @@ impl Machine {
         self.counters.add_each(Field::Refcount, pages, -1);
         let left = self.counters.scan(Field::Refcount, pages);
         let page = |head| Folio { head, order: Order::ZERO, kind: Kind::Anon };
-        if self.checked || left.max > 0 {
+        if self.checked || left.max > 0 || !self.quirks.borrow().pages.is_empty() {
             let unused = |head: &Pfn| self.counters.read(Field::Refcount, *head) == 0;
             return pages.iter().filter(unused).for_each(|head| self.free(page(head)));
         }
@@ -362,6 +385,7 @@ impl Machine {
             self.check_freed(folio);
         }
         self.unqueue(folio);
+        self.forget_quirks(folio);
         if !folio.is_large() {
             self.ksm.remove(folio.head);
         }
@@ -618,6 +642,7 @@ impl Clone for Machine {
             holders: self.holders.clone(),
             ksm: self.ksm.clone(),
             swap: self.swap.clone(),
+            calls: self.calls.clone(),
             hugetlb: self.hugetlb.clone(),
             files: self.files.copy(),
             counters: self.counters.boxed_clone(),

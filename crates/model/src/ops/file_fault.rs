@@ -35,7 +35,6 @@ pub(super) fn fault(m: &Machine, mm: &Mm, vma: &Vma, area: FileArea, at: u64, ac
 /// A write to a PMD of a file that does not allow it: what is mapped is taken away, and the next fault brings a
 /// copy, or a writable entry (`wp_huge_pmd()`, mm/memory.c).
 pub(super) fn write_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) {
-    let _guard = m.lock_table(mm, at);
     split_pmd::split_pmd(m, mm, vma, at);
 }
 

@@ -227,8 +227,12 @@ pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -
             return Err(Errno::Einval);
         }
         let access = if write { Access::PopulateWrite } else { Access::Read };
+        let touched = touch(m, mm, (at, stop - at), access);
+        if m.policy.populate_drains {
+            m.lru_drain();
+        }
         // What is left to fail with EFAULT lies behind the end of a file, or there is no huge page.
-        touch(m, mm, (at, stop - at), access).map_err(|errno| match errno {
+        touched.map_err(|errno| match errno {
             Errno::Efault if !m.policy.populate_says_efault => Errno::Enomem,
             other => other,
         })?;

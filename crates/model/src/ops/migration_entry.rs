@@ -145,7 +145,7 @@ fn unmap_pmd(m: &Machine, folio: Folio, place: &Place, (at, entry): (u64, Entry)
     let _guard = m.lock_table(mm, at);
     let head = PageRange::one(folio.head);
     let exclusive = m.rmap().exclusive(head) > 0;
-    if exclusive && m.rmap().folio_try_share_anon_rmap_pte(head, pinned).is_err() {
+    if exclusive && m.rmap().folio_try_share_anon_rmap_pmd(folio, pinned).is_err() {
         return;
     }
     m.note_dirty(folio, entry);

@@ -14,7 +14,7 @@ pub(super) fn remove(m: &Machine, folio: Folio) {
     m.swap.remove(folio, |page| m.frames.content(page));
     // Meanwhile nobody queued it; who looks only at the queue does not find it any more.
     if folio.is_large() && (1..i64::from(folio.pages())).contains(&rmap_walk::count_entries(m, folio)) {
-        m.note(Quirk::SwapCacheUnqueued);
+        m.note(Quirk::SwapCacheUnqueued, folio);
     }
     m.put_refs(folio, folio.pages() as i32);
 }

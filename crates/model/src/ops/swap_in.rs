@@ -163,15 +163,15 @@ fn map(
     m.phase(Phase::Mapped, Some(mm.id), folio.range());
 }
 
-/// swapon: the device is as large as memory.
+/// swapon of a device with so many slots.
 ///
 /// # Errors
 /// EBUSY if it is on already.
-pub fn swapon(m: &Machine) -> Outcome {
+pub fn swapon(m: &Machine, slots: u32) -> Outcome {
     if m.swap.is_on() {
         return Err(Errno::Ebusy);
     }
-    m.swap.turn_on(m.config.borrow().frames);
+    m.swap.turn_on(slots);
     Ok(())
 }
 

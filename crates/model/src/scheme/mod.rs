@@ -21,6 +21,7 @@ use crate::invariant::Law;
 use crate::query::{Answer, Query, Source, Tally};
 use crate::release::ReleaseRange;
 use crate::units::{Folio, Level, MmId, PageRange, Pfn};
+pub(crate) use pages_mapped::ENTIRELY_MAPPED;
 
 /// Every scheme, oldest first, proposals last. A new one is a file beside this one and a line here.
 pub static ALL: &[&dyn Scheme] = &[

@@ -17,7 +17,7 @@ use crate::release::{Release, ReleaseRange};
 use crate::units::{Folio, Kind, Level, PageRange, Pfn};
 
 /// K: the bit of `_nr_pages_mapped` that stands for the whole (COMPOUND_MAPPED in 6.2, ENTIRELY_MAPPED later).
-pub(super) const ENTIRELY_MAPPED: i32 = 0x80_0000;
+pub(crate) const ENTIRELY_MAPPED: i32 = 0x80_0000;
 
 pub(super) static PAGES_MAPPED: PagesMapped = PagesMapped;
 

@@ -294,7 +294,8 @@ impl Chooser {
             Kind::Swap if self.swap && self.prng.chance(4, 5) => return None,
             Kind::Swap => {
                 self.swap = !self.swap;
-                KernelVerb::Swap(self.swap)
+                let small = self.prng.chance(1, 3).then(|| Size::Pages(1 + self.prng.below(2 << pmd)));
+                if self.swap { KernelVerb::SwapOn(small) } else { KernelVerb::SwapOff }
             }
             Kind::File | Kind::Truncate | Kind::Punch | Kind::ShmemSize if !self.with_files => return None,
             Kind::File => return self.make_file(),

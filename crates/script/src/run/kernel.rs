@@ -65,8 +65,13 @@ impl Runner<'_> {
                 ksm::scan(m, *passes);
                 Ok(())
             }
-            KernelVerb::Swap(true) => swap_in::swapon(m),
-            KernelVerb::Swap(false) => swap_in::swapoff(m),
+            KernelVerb::SwapOn(size) => {
+                let pages = size.map(|size| self.pages(size, span)).transpose()?;
+                // No folio of a larger device would ever be used.
+                let most = m.config.borrow().frames;
+                swap_in::swapon(m, pages.map_or(most, |pages| pages.min(u64::from(u32::MAX)) as u32))
+            }
+            KernelVerb::SwapOff => swap_in::swapoff(m),
             KernelVerb::Hugetlb(pages) => {
                 m.set_hugetlb_pool(*pages);
                 Ok(())

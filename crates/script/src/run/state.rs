@@ -3,7 +3,7 @@
 use std::fmt;
 
 use mapcount_model::machine::holders::HoldKind;
-use mapcount_model::machine::page_table::Pmd;
+use mapcount_model::machine::page_table::{Alike, Pmd};
 use mapcount_model::units::{Folio, Kind, PageRange};
 
 use super::Runner;
@@ -85,7 +85,7 @@ impl State {
             order if order < pmd_order => Size::Middle,
             _ => Size::Pmd,
         };
-        let mut counts = vec![0u32; pages.len as usize];
+        let mut seen = vec![false; pages.len as usize];
         let (mut pmds, mut ptes, mut spaces) = (false, false, 0);
         for process in runner.processes.values() {
             let mut maps = false;
@@ -94,13 +94,23 @@ impl State {
                 while let Some(found) = process.mm.table.next_pmd(at, area.end) {
                     let stop = area.end.min(process.mm.table.pmd_end(found));
                     let leaf = matches!(process.mm.table.pmd(found), Pmd::Leaf(_));
-                    for page in found..stop {
-                        let entry = process.mm.table.read(page);
-                        if entry.is_present() && pages.contains(entry.page()) {
-                            counts[(entry.page().0 - pages.first.0) as usize] += 1;
+                    let mut page = found;
+                    while page < stop {
+                        let (entry, len) = if leaf {
+                            (process.mm.table.read(page), stop - page)
+                        } else {
+                            process.mm.table.run(page, stop - page, Alike::IgnoringWrite)
+                        };
+                        page += len;
+                        if !entry.is_present() {
+                            continue;
+                        }
+                        let first = entry.page().0.max(pages.first.0);
+                        let end = (entry.page().0 + len as u32).min(pages.first.0 + pages.len);
+                        if first < end {
+                            let range = (first - pages.first.0) as usize..(end - pages.first.0) as usize;
+                            seen[range].fill(true);
                             (pmds, ptes, maps) = (pmds | leaf, ptes | !leaf, true);
-                        } else if leaf {
-                            break;
                         }
                     }
                     at = stop;
@@ -109,7 +119,7 @@ impl State {
             spaces += u32::from(maps);
         }
         let mapped = match (pmds, ptes) {
-            _ if counts.contains(&0) => Mapped::Partly,
+            _ if seen.contains(&false) => Mapped::Partly,
             (true, true) => Mapped::Both,
             (true, false) => Mapped::Pmds,
             _ => Mapped::Ptes,
@@ -178,7 +188,8 @@ pub fn operation(step: &Step) -> String {
         Action::Process { verb: ProcessVerb::Madvise(_, advice), .. } => advice.to_string(),
         Action::Process { verb: ProcessVerb::Mprotect(_, protection), .. } => protection.to_string(),
         Action::Kernel(KernelVerb::Split { order: Some(1..), .. }) => "order".to_owned(),
-        Action::Kernel(KernelVerb::Swap(on)) => if *on { "on" } else { "off" }.to_owned(),
+        Action::Kernel(KernelVerb::SwapOn(_)) => "on".to_owned(),
+        Action::Kernel(KernelVerb::SwapOff) => "off".to_owned(),
         Action::Kernel(KernelVerb::Migrate { all: true, .. }) => "all".to_owned(),
         _ => return verb,
     };

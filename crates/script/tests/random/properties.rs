@@ -93,7 +93,7 @@ fn is_queued(m: &Machine, folio: Folio) -> Result<(), String> {
     // Without its bias the folio looks as if its last PMD had been all of it.
     let forgets = [Quirk::QueueForgotten, Quirk::SwapCacheUnqueued, Quirk::LostBias]
         .iter()
-        .any(|quirk| m.has_quirk(*quirk));
+        .any(|quirk| m.has_quirk_on(*quirk, folio));
     if folio.order.0 < 2 || !sees || forgets || m.known(folio).swapcache {
         return Ok(());
     }

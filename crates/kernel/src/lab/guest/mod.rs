@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::frame::{Ended, Frame, MOST};
+use super::frame::{Ended, Frame, Live, MOST};
 use super::job::{self, Job};
 use files::Files;
 use port::Port;
@@ -60,20 +60,24 @@ fn work() -> io::Result<()> {
 fn run(job: &Job, port: &mut Port) -> io::Result<(Option<u8>, Option<u8>)> {
     let mut command = Command::new(job::PROGRAM);
     command.args(&job.arguments).current_dir(&job.folder).envs(job.environment.iter().cloned());
+    if let Some(disk) = system::disk() {
+        command.env("MAPCOUNT_SWAP", disk);
+    }
     command.stdin(File::open(job::STDIN).map_or_else(|_| Stdio::null(), Stdio::from));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     port.send(&Frame::Started)?;
     let pid = child.id();
     let mut streams = [
-        Stream { pipe: child.stdout.take().map(OwnedFd::from).map(File::from), frame: Frame::Stdout },
-        Stream { pipe: child.stderr.take().map(OwnedFd::from).map(File::from), frame: Frame::Stderr },
+        Stream { pipe: child.stdout.take().map(OwnedFd::from).map(File::from), kind: Live::Stdout },
+        Stream { pipe: child.stderr.take().map(OwnedFd::from).map(File::from), kind: Live::Stderr },
     ];
     let mut beat = Instant::now();
+    // From here on nothing is allocated until the command has ended.
     loop {
         forward(&mut streams, port)?;
         if beat.elapsed() >= BEAT {
-            port.send(&Frame::Beat)?;
+            port.beat()?;
             beat = Instant::now();
         }
         // Whoever has lost its parent is this process's child now, so all are waited for here.
@@ -93,7 +97,7 @@ fn run(job: &Job, port: &mut Port) -> io::Result<(Option<u8>, Option<u8>)> {
 /// One of the command's streams, open or at its end.
 struct Stream {
     pipe: Option<File>,
-    frame: fn(Vec<u8>) -> Frame,
+    kind: Live,
 }
 
 /// Sends what the streams have; waits a moment where they have nothing.
@@ -104,13 +108,8 @@ fn forward(streams: &mut [Stream; 2], port: &mut Port) -> io::Result<()> {
     let ready = system::wait_readable(open, patience)?;
     for (stream, ready) in streams.iter_mut().zip(ready) {
         let Some(pipe) = stream.pipe.as_mut().filter(|_| ready) else { continue };
-        let mut buffer = vec![0; MOST];
-        let length = pipe.read(&mut buffer)?;
-        buffer.truncate(length);
-        if length == 0 {
+        if port.forward(stream.kind, pipe)? == 0 {
             stream.pipe = None;
-        } else {
-            port.send(&(stream.frame)(buffer))?;
         }
     }
     Ok(())
@@ -118,12 +117,14 @@ fn forward(streams: &mut [Stream; 2], port: &mut Port) -> io::Result<()> {
 
 /// Sends a file of the command's folder; says of another one that it stays behind.
 fn send_file(port: &mut Port, path: &Path, folder: &Path) -> io::Result<()> {
-    let inside = path.strip_prefix(folder).ok().and_then(Path::to_str);
-    let Some(inside) = inside else {
-        return port.send(&Frame::Left(path.to_string_lossy().into_owned()));
-    };
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
+    let inside = path.strip_prefix(folder).ok().and_then(Path::to_str);
+    let Some(inside) = inside else {
+        // Nobody misses an empty one: a lock.
+        let left = Frame::Left(path.to_string_lossy().into_owned());
+        return if length > 0 { port.send(&left) } else { Ok(()) };
+    };
     port.send(&Frame::File { path: inside.to_owned(), length })?;
     let mut left = length;
     while left > 0 {

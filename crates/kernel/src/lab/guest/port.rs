@@ -1,11 +1,11 @@
 //! The guest's end of the serial line.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
 
-use crate::lab::frame::Frame;
+use crate::lab::frame::{Frame, HEAD, Live, MOST, seal};
 
 /// A serial port that frames are sent through.
 #[derive(Debug)]
@@ -13,6 +13,9 @@ pub(super) struct Port {
     file: File,
     /// The number of the next frame.
     number: u32,
+    /// Room for a frame. While a command runs, this process takes no memory and gives none back: the command
+    /// may be watching the system's statistics.
+    room: Vec<u8>,
 }
 
 impl Port {
@@ -37,7 +40,9 @@ impl Port {
                 failed => failed,
             }
         };
-        if done == 0 { Ok(Port { file, number: 0 }) } else { Err(told(io::Error::last_os_error())) }
+        // A checksum comes behind the payload.
+        let room = vec![1; HEAD + MOST + 4];
+        if done == 0 { Ok(Port { file, number: 0, room }) } else { Err(told(io::Error::last_os_error())) }
     }
 
     /// Sends `frame`.
@@ -48,6 +53,34 @@ impl Port {
         let bytes = frame.to_bytes(self.number);
         self.number += 1;
         self.file.write_all(&bytes)
+    }
+
+    /// Sends what `pipe` has as a frame of this kind; gives how many bytes that were, 0 at its end.
+    ///
+    /// # Errors
+    /// Those of reading and writing.
+    pub(super) fn forward(&mut self, kind: Live, pipe: &mut File) -> io::Result<usize> {
+        self.room.resize(HEAD + MOST, 0);
+        let length = pipe.read(&mut self.room[HEAD..])?;
+        if length > 0 {
+            self.send_room(kind, length)?;
+        }
+        Ok(length)
+    }
+
+    /// Says that the guest is alive.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(super) fn beat(&mut self) -> io::Result<()> {
+        self.send_room(Live::Beat, 0)
+    }
+
+    fn send_room(&mut self, kind: Live, length: usize) -> io::Result<()> {
+        self.room.resize(HEAD + length, 0);
+        seal(kind as u8, self.number, &mut self.room);
+        self.number += 1;
+        self.file.write_all(&self.room)
     }
 
     /// Waits until all that was sent has left.

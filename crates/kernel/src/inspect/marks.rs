@@ -1,0 +1,449 @@
+//! What the words of a `struct page` say besides counters: what the frame is used for, how large its folio is, which
+//! flags are set. Numbers of flags and types come from the kernel's own BTF.
+
+use mapcount_model::field::TABLE;
+use mapcount_model::policy::Policy;
+use mapcount_model::snapshot::{Place, Places};
+use mapcount_model::units::Kind;
+use mapcount_model::verdict::State;
+
+use crate::Unavailable;
+use crate::btf::Btf;
+use crate::fields::Fields;
+
+macro_rules! uses {
+    ($($(#[doc = $doc:literal])+ $variant:ident $name:literal $kind:expr),+ $(,)?) => {
+        /// What a frame is used for.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u8)]
+        pub enum Use { $($(#[doc = $doc])+ $variant),+ }
+
+        impl Use {
+            /// Every use, in the order of reports.
+            pub const ALL: &'static [Use] = &[$(Use::$variant),+];
+
+            /// The name in reports.
+            pub const fn name(self) -> &'static str {
+                match self { $(Use::$variant => $name),+ }
+            }
+
+            /// What the model calls it, for what page tables of processes map and count.
+            pub const fn kind(self) -> Option<Kind> {
+                match self { $(Use::$variant => $kind),+ }
+            }
+        }
+    };
+}
+
+uses! {
+    /// Anonymous memory.
+    Anon "anon" Some(Kind::Anon),
+    /// Merged by KSM.
+    Ksm "ksm" Some(Kind::Ksm),
+    /// tmpfs, memfd, shared anonymous memory.
+    Shmem "shmem" Some(Kind::Shmem),
+    /// The page cache of files.
+    File "file" Some(Kind::File),
+    /// hugetlb pages, free ones in the pool too.
+    Hugetlb "hugetlb" Some(Kind::Hugetlb),
+    /// The slab allocator.
+    Slab "slab" None,
+    /// Page tables.
+    PageTable "page_tables" None,
+    /// Pages that are no one's LRU's but can be moved (zsmalloc, balloon).
+    Movable "movable" None,
+    /// Any other allocated memory of the kernel.
+    Kernel "kernel" None,
+    /// Never given to the page allocator, or not usable.
+    Reserved "reserved" None,
+    /// Taken away: a balloon's or unplugged memory.
+    Offline "offline" None,
+    /// In the page allocator.
+    Free "free" None,
+}
+
+/// How `page_type` says what a page that is never mapped is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Coding {
+    /// The highest byte is the type (`enum pagetype`, include/linux/page-flags.h, v6.12 on).
+    Byte,
+    /// With these bits set, a bit that is clear is the type (v4.18 to v6.11).
+    ClearBit { base: u32 },
+}
+
+/// Page types that matter here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Types {
+    coding: Coding,
+    buddy: Option<u32>,
+    table: Option<u32>,
+    offline: Option<u32>,
+    slab: Option<u32>,
+    hugetlb: Option<u32>,
+    zsmalloc: Option<u32>,
+}
+
+/// Up to 6.10 the types are no enumeration and BTF does not tell them: `PG_buddy`, `PG_offline`, `PG_table`,
+/// `PAGE_TYPE_BASE` (include/linux/page-flags.h, v5.10, v6.1, v6.8).
+const UNNAMED: Types = Types {
+    coding: Coding::ClearBit { base: 0xf000_0000 },
+    buddy: Some(0x80),
+    offline: Some(0x100),
+    table: Some(0x200),
+    slab: None,
+    hugetlb: None,
+    zsmalloc: None,
+};
+
+/// `PAGE_TYPE_BASE` of the release that has the bits as an enumeration (v6.11).
+const NAMED_BASE: u32 = 0x8000_0000;
+
+impl Types {
+    /// `hugetlb` is the type of hugetlb as the policy of this release has it, where BTF does not tell.
+    fn of(btf: &Btf, hugetlb: Option<i32>) -> Types {
+        let value = |name| btf.enumerator("pagetype", name).map(|value| value as u32);
+        if let Some(buddy) = value("PGTY_buddy") {
+            return Types {
+                coding: Coding::Byte,
+                buddy: Some(buddy),
+                table: value("PGTY_table"),
+                offline: value("PGTY_offline"),
+                slab: value("PGTY_slab"),
+                hugetlb: value("PGTY_hugetlb"),
+                zsmalloc: value("PGTY_zsmalloc"),
+            };
+        }
+        if let Some(buddy) = value("PG_buddy") {
+            return Types {
+                coding: Coding::ClearBit { base: NAMED_BASE },
+                buddy: Some(buddy),
+                table: value("PG_table"),
+                offline: value("PG_offline"),
+                slab: value("PG_slab"),
+                hugetlb: value("PG_hugetlb"),
+                zsmalloc: value("PG_zsmalloc"),
+            };
+        }
+        Types { hugetlb: hugetlb.map(|stored| !stored.cast_unsigned()), ..UNNAMED }
+    }
+
+    /// Whether the word is a type at all: map counts are −1 or more and never get near.
+    #[inline]
+    fn is_typed(&self, word: u32) -> bool {
+        match self.coding {
+            Coding::Byte => (0xf0..0xff).contains(&(word >> 24)),
+            Coding::ClearBit { base } => word & base == base && word.cast_signed() < -(1 << 7),
+        }
+    }
+
+    #[inline]
+    fn is(&self, word: u32, wanted: Option<u32>) -> bool {
+        let Some(wanted) = wanted else { return false };
+        match self.coding {
+            Coding::Byte => word >> 24 == wanted,
+            Coding::ClearBit { base } => word & (base | wanted) == base,
+        }
+    }
+
+    fn use_of(&self, word: u32) -> Use {
+        let known = [
+            (self.buddy, Use::Free),
+            (self.table, Use::PageTable),
+            (self.slab, Use::Slab),
+            (self.hugetlb, Use::Hugetlb),
+            (self.offline, Use::Offline),
+            (self.zsmalloc, Use::Movable),
+        ];
+        known.into_iter().find(|(wanted, _)| self.is(word, *wanted)).map_or(Use::Kernel, |(_, used)| used)
+    }
+}
+
+macro_rules! flags {
+    ($($(#[doc = $doc:literal])+ $field:ident $name:literal),+ $(,)?) => {
+        /// Masks of flags in `struct page`'s first word; 0 for those that this kernel does not have.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub(crate) struct Flags { $($(#[doc = $doc])+ pub(crate) $field: u64),+ }
+
+        impl Flags {
+            fn of(btf: &Btf) -> Flags {
+                let mask = |name| {
+                    let bit = btf.enumerator("pageflags", name).and_then(|bit| u32::try_from(bit).ok());
+                    bit.and_then(|bit| 1u64.checked_shl(bit)).unwrap_or(0)
+                };
+                Flags { $($field: mask($name)),+ }
+            }
+
+            /// The kernel's names of those that are set.
+            pub(crate) fn names(&self, word: u64) -> Vec<&'static str> {
+                let known = [$(($name, self.$field)),+];
+                known.iter().filter(|(_, mask)| word & mask != 0).map(|(name, _)| *name).collect()
+            }
+        }
+    };
+}
+
+flags! {
+    /// The folio lock.
+    locked "PG_locked",
+    /// Used since aging looked last.
+    referenced "PG_referenced",
+    /// What it holds is valid.
+    uptodate "PG_uptodate",
+    /// Changed since it was written out.
+    dirty "PG_dirty",
+    /// On an LRU list.
+    lru "PG_lru",
+    /// On the active one.
+    active "PG_active",
+    /// The first page of a compound page.
+    head "PG_head",
+    /// A file system's data hangs on it.
+    private "PG_private",
+    /// Being written out.
+    writeback "PG_writeback",
+    /// In the swap cache, together with `swapbacked`.
+    swapcache "PG_swapcache",
+    /// Its backing store is swap.
+    swapbacked "PG_swapbacked",
+    /// Not for reclaim.
+    unevictable "PG_unevictable",
+    /// A locked area maps it.
+    mlocked "PG_mlocked",
+    /// Never given to the allocator.
+    reserved "PG_reserved",
+    /// The slab allocator's, up to 6.11.
+    slab "PG_slab",
+    /// Broken.
+    hwpoison "PG_hwpoison",
+}
+
+/// How a kernel before `enum pagetype` had hugetlb marks them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum HugetlbMark {
+    /// By the page type, or there is none.
+    Type,
+    /// A byte of the first tail is the destructor's number (`compound_dtor`, v5.10, v6.1).
+    Destructor { word: usize, shift: u32, number: u64 },
+    /// A flag of the first tail (`PG_hugetlb`, v6.6 to v6.9).
+    Flag { mask: u64 },
+}
+
+/// How to read `struct page`s of the running kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct Marks {
+    /// Words of a `struct page`.
+    pub(crate) page_words: usize,
+    /// Where counters are.
+    pub(crate) places: Places,
+    /// Flags of the first word.
+    pub(crate) flags: Flags,
+    types: Types,
+    hugetlb: HugetlbMark,
+    fields: Fields,
+    /// The word that `private` is.
+    private: usize,
+    /// The word that names the memory cgroup, if there is one.
+    pub(crate) memcg: Option<usize>,
+}
+
+/// The first page of a folio, or a page by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// What it is used for.
+    pub used: Use,
+    /// Base-2 logarithm of its pages.
+    pub order: u8,
+    /// The flags' word.
+    pub flags: u64,
+    /// What flags and mapping say that verdicts need.
+    pub state: State,
+}
+
+impl Head {
+    /// Its pages.
+    pub const fn pages(&self) -> u64 {
+        1 << self.order
+    }
+}
+
+/// Largest order that makes sense: 16 GiB of 4 KiB pages.
+const MAX_ORDER: u64 = 22;
+
+impl Marks {
+    /// Looks everything up.
+    ///
+    /// # Errors
+    /// If BTF does not describe `struct page`.
+    pub(crate) fn of(btf: &Btf, policy: &Policy) -> Result<Marks, Unavailable> {
+        let fields = Fields::of(btf)?;
+        let page = btf.structure("page");
+        let word = |name: &str| {
+            let place = btf.member(page?, name)?;
+            usize::try_from(place.offset / 8).ok()
+        };
+        let mut places = Places::new(fields.page_words);
+        for row in TABLE {
+            places.set(row.field, fields.slot(row.field).map(|slot| place(slot, row.field, &fields)));
+        }
+        Ok(Marks {
+            page_words: fields.page_words,
+            places,
+            flags: Flags::of(btf),
+            types: Types::of(btf, policy.hugetlb_type),
+            hugetlb: hugetlb_mark(btf, &fields),
+            private: word("private").unwrap_or(5),
+            memcg: word("memcg_data").or_else(|| word("mem_cgroup")),
+            fields,
+        })
+    }
+
+    /// Whether the page is a tail.
+    #[inline]
+    pub(crate) fn is_tail(&self, page: &[u64]) -> bool {
+        page[self.fields.tail.word] >> self.fields.tail.shift & 1 != 0
+    }
+
+    /// The address of the first page of the folio that a page belongs to, which stands at `address` itself. A tail names
+    /// it, or (from 7.1 on, where the size of `struct page` allows it) tells the mask that leads to it
+    /// (`compound_info`, include/linux/page-flags.h, v7.1).
+    #[inline]
+    pub(crate) fn head_address(&self, page: &[u64], address: u64) -> u64 {
+        let word = page[self.fields.tail.word];
+        if word & 1 == 0 {
+            return address;
+        }
+        let named = word & !1;
+        if (!named).wrapping_add(1).is_power_of_two() { address & named } else { named }
+    }
+
+    /// Whether the page is in use, by its own words.
+    #[inline]
+    pub(crate) fn refcount(&self, page: &[u64]) -> i32 {
+        let slot = self.fields.slot(mapcount_model::field::Field::Refcount).expect("every kernel has it");
+        (page[slot.word] >> slot.shift) as u32 as i32
+    }
+
+    #[inline]
+    pub(crate) fn mapcount(&self, page: &[u64]) -> i32 {
+        let slot = self.fields.slot(mapcount_model::field::Field::Mapcount).expect("every kernel has it");
+        (page[slot.word] >> slot.shift) as u32 as i32
+    }
+
+    /// The folio that starts at the first page of `words`; `None` for a tail page. `words` may go on behind it.
+    #[inline]
+    pub(crate) fn head(&self, words: &[u64]) -> Option<Head> {
+        let page = &words[..self.page_words];
+        if self.is_tail(page) {
+            return None;
+        }
+        let flags = page[0];
+        let order = if flags & self.flags.head == 0 { 0 } else { self.order(words) };
+        let used = self.use_of(page, words, order);
+        let order = if used == Use::Free { self.free_order(page) } else { order };
+        Some(Head { used, order, flags, state: self.state(used, page) })
+    }
+
+    fn order(&self, words: &[u64]) -> u8 {
+        let slot = self.fields.order;
+        let order = words.get(slot.word).map_or(0, |word| word >> slot.shift & ((1 << slot.width) - 1));
+        if order <= MAX_ORDER { order as u8 } else { 0 }
+    }
+
+    /// The order of a free block; one page where it is in a per-CPU list.
+    fn free_order(&self, page: &[u64]) -> u8 {
+        let listed = self.types.is(self.mapcount(page) as u32, self.types.buddy);
+        if listed && page[self.private] <= MAX_ORDER { page[self.private] as u8 } else { 0 }
+    }
+
+    #[inline]
+    fn use_of(&self, page: &[u64], words: &[u64], order: u8) -> Use {
+        let flags = page[0];
+        let typed = self.mapcount(page) as u32;
+        if self.types.is_typed(typed) {
+            return self.types.use_of(typed);
+        }
+        if flags & self.flags.reserved != 0 {
+            return Use::Reserved;
+        }
+        if self.types.slab.is_none() && flags & self.flags.slab != 0 {
+            return Use::Slab;
+        }
+        if order > 0 && self.has_hugetlb_mark(words) {
+            return Use::Hugetlb;
+        }
+        if self.refcount(page) == 0 {
+            return Use::Free;
+        }
+        let swapbacked = flags & self.flags.swapbacked != 0;
+        // PAGE_MAPPING_ANON and PAGE_MAPPING_MOVABLE; both for KSM (include/linux/page-flags.h).
+        match page[self.fields.mapping.word] & 3 {
+            1 => Use::Anon,
+            3 => Use::Ksm,
+            2 => Use::Movable,
+            _ if page[self.fields.mapping.word] != 0 && swapbacked => Use::Shmem,
+            _ if page[self.fields.mapping.word] != 0 => Use::File,
+            _ if swapbacked && flags & self.flags.swapcache != 0 => Use::Shmem,
+            _ => Use::Kernel,
+        }
+    }
+
+    fn has_hugetlb_mark(&self, words: &[u64]) -> bool {
+        match self.hugetlb {
+            HugetlbMark::Type => false,
+            HugetlbMark::Destructor { word, shift, number } => {
+                words.get(word).is_some_and(|word| word >> shift & 0xff == number)
+            }
+            HugetlbMark::Flag { mask } => words.get(self.page_words).is_some_and(|word| word & mask != 0),
+        }
+    }
+
+    #[inline]
+    fn state(&self, used: Use, page: &[u64]) -> State {
+        let flags = page[0];
+        let is = |mask: u64| flags & mask != 0;
+        let mapping = page[self.fields.mapping.word];
+        State {
+            swapcache: is(self.flags.swapbacked) && is(self.flags.swapcache),
+            pagecache: matches!(used, Use::Shmem | Use::File | Use::Hugetlb)
+                && mapping != 0
+                && mapping & 3 == 0,
+            private: used == Use::File && is(self.flags.private),
+            lru: is(self.flags.lru),
+            writeback: is(self.flags.writeback),
+            dirty: is(self.flags.dirty),
+        }
+    }
+}
+
+/// A slot of [`Fields`] as the model's snapshot wants it.
+fn place(slot: crate::fields::Slot, field: mapcount_model::field::Field, fields: &Fields) -> Place {
+    let is_list = field == mapcount_model::field::Field::Deferred;
+    Place {
+        page: (slot.word / fields.page_words) as u8,
+        word: (slot.word % fields.page_words) as u8,
+        shift: slot.shift as u8,
+        bits: if is_list { 0 } else { slot.width as u8 },
+    }
+}
+
+fn hugetlb_mark(btf: &Btf, fields: &Fields) -> HugetlbMark {
+    let destructor = || {
+        let number = btf.enumerator("compound_dtor_id", "HUGETLB_PAGE_DTOR")?;
+        let folio = btf.structure("folio").and_then(|folio| btf.member(folio, "_folio_dtor"));
+        let page = || {
+            let place = btf.member(btf.structure("page")?, "compound_dtor")?;
+            Some(place.offset + fields.page_bytes())
+        };
+        let offset = folio.map(|place| place.offset).or_else(page)?;
+        Some(HugetlbMark::Destructor {
+            word: usize::try_from(offset / 8).ok()?,
+            shift: (offset % 8 * 8) as u32,
+            number: number as u64,
+        })
+    };
+    let flag = || {
+        let bit = u32::try_from(btf.enumerator("pageflags", "PG_hugetlb")?).ok()?;
+        Some(HugetlbMark::Flag { mask: 1u64.checked_shl(bit)? })
+    };
+    destructor().or_else(flag).unwrap_or(HugetlbMark::Type)
+}

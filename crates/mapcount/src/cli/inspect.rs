@@ -1,0 +1,294 @@
+//! `mapcount inspect`.
+
+mod reduced;
+mod save;
+mod target;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mapcount_kernel::Unavailable;
+use mapcount_kernel::inspect::procs::{self, Process};
+use mapcount_kernel::inspect::{Files, Inspector, Missed, Processes};
+use mapcount_kernel::observer::Choice;
+
+use super::{Exit, output};
+use crate::report::inspect::{
+    Depth, Format, Options, Report, Seen, census, charged, folio, mappings, others, processes, unexpected,
+    write,
+};
+use crate::report::layout::Style;
+use target::{Place, frame, orders, place};
+
+/// Inspect the running system: who maps its folios, who holds them, what they waste, why they cannot be split.
+///
+/// Without a choice of processes: memory by kind and order, and the processes that hold most.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// These processes.
+    #[arg(long, value_name = "PID", num_args = 1.., value_delimiter = ',')]
+    pid: Vec<u32>,
+    /// The processes whose program has this name, as /proc/PID/comm shows it.
+    #[arg(long, value_name = "NAME")]
+    comm: Vec<String>,
+    /// The processes of this cgroup and of those below it, and what is charged to them: a folder, or a path as
+    /// /proc/PID/cgroup shows it.
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<String>,
+    /// The children of these processes too, and theirs.
+    #[arg(long)]
+    children: bool,
+    /// Every mapping of the processes.
+    #[arg(long)]
+    mappings: bool,
+    /// Blocks of this size, in which PTEs map one folio, aligned in memory and in the address space (64K, 2M …).
+    #[arg(long, value_name = "SIZE", value_parser = orders)]
+    cont: Vec<u8>,
+    /// Memory by kind and order alone.
+    #[arg(long, conflicts_with_all = ["pid", "comm", "cgroup", "addr", "pfn", "unexpected"])]
+    census: bool,
+    /// The folio that a process maps at an address, with everything about it.
+    #[arg(long, value_name = "PID:ADDRESS", value_parser = place, conflicts_with_all = ["pid", "comm", "cgroup", "pfn", "unexpected"])]
+    addr: Option<Place>,
+    /// The folio of a page frame, with everything about it.
+    #[arg(long, value_name = "N", value_parser = frame, conflicts_with_all = ["pid", "comm", "cgroup", "unexpected"])]
+    pfn: Option<u64>,
+    /// Folios with references that mappings and caches do not explain, in groups, before and after a drain of the
+    /// per-CPU batches.
+    #[arg(long, conflicts_with_all = ["pid", "comm", "cgroup"])]
+    unexpected: bool,
+    /// How to read the kernel: by a BPF program, /proc/kcore, or files of /proc that show less [default: what shows most
+    /// of those that are there].
+    #[arg(long, value_name = "OBSERVER", value_parser = observer, default_value = "auto", hide_default_value = true)]
+    observer: Choice,
+    /// Find out what processes map by /proc/PID/pagemap instead of their page tables; it takes the lock of the process.
+    #[arg(long)]
+    pagemap: bool,
+    /// Show so many processes or mappings at most.
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
+    /// Look again every so many seconds, until interrupted.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    watch: Option<u64>,
+    /// How to write the report.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Write the report to a file, which is there whole or as it was before.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(super) fn main(args: &Args) -> Exit {
+    if args.format == Format::Openmetrics && (args.addr.is_some() || args.pfn.is_some()) {
+        eprintln!("mapcount: one folio is no metric; use another --format");
+        return Exit::Malformed;
+    }
+    let mut source = match open(args) {
+        Ok(source) => source,
+        Err(missing) => return unavailable(&missing),
+    };
+    loop {
+        let exit = match report(&mut source, args) {
+            Ok(report) => deliver(&report, args),
+            Err(missing) => unavailable(&missing),
+        };
+        match args.watch {
+            Some(seconds) if exit == Exit::Success => std::thread::sleep(Duration::from_secs(seconds)),
+            _ => return exit,
+        }
+    }
+}
+
+/// What reports are made from.
+enum Source {
+    /// `struct page`s.
+    Kernel(Box<Inspector>),
+    /// kpageflags, kpagecount and pagemap; and why not `struct page`s.
+    Files(Box<Files>, Option<Unavailable>),
+    /// smaps of one's own processes; and why not more.
+    Own(Unavailable),
+}
+
+/// Opens what was asked for, or the best that there is.
+fn open(args: &Args) -> Result<Source, Unavailable> {
+    if args.observer == Choice::Proc {
+        return Ok(Source::Files(Box::new(Files::open()?), None));
+    }
+    match (Inspector::open(args.observer, args.pagemap), args.observer) {
+        (Ok(inspector), _) => Ok(Source::Kernel(Box::new(inspector))),
+        (Err(missing), Choice::Auto) => match Files::open() {
+            Ok(files) => Ok(Source::Files(Box::new(files), Some(missing))),
+            Err(_) => Ok(Source::Own(missing)),
+        },
+        (Err(missing), _) => Err(missing),
+    }
+}
+
+fn observer(name: &str) -> Result<Choice, String> {
+    Choice::by_name(name).ok_or_else(|| {
+        let names: Vec<&str> = Choice::ALL.iter().map(|(name, _)| *name).collect();
+        format!("observers are {}", names.join(", "))
+    })
+}
+
+fn unavailable(missing: &Unavailable) -> Exit {
+    eprintln!("mapcount: {missing}");
+    Exit::Unavailable
+}
+
+fn deliver(report: &Report, args: &Args) -> Exit {
+    match &args.output {
+        None => output::print(&write(report, args.format, Style::Color), Exit::Success),
+        Some(path) => match save::whole(path, &write(report, args.format, Style::Plain)) {
+            Ok(()) => Exit::Success,
+            Err(error) => {
+                eprintln!("mapcount: {}: {error}", path.display());
+                Exit::Unavailable
+            }
+        },
+    }
+}
+
+/// Processes shown where none were asked for.
+const FEW: usize = 10;
+
+fn report(source: &mut Source, args: &Args) -> Result<Report, Unavailable> {
+    match source {
+        Source::Kernel(inspector) => by_structs(inspector, args),
+        Source::Files(files, missing) => reduced::by_files(files, missing.as_ref(), args),
+        Source::Own(missing) => reduced::own_processes(missing, args),
+    }
+}
+
+/// Whether processes were chosen.
+fn chooses(args: &Args) -> bool {
+    !args.pid.is_empty() || !args.comm.is_empty() || args.cgroup.is_some()
+}
+
+fn by_structs(inspector: &mut Inspector, args: &Args) -> Result<Report, Unavailable> {
+    let profile = inspector.profile().clone();
+    let mut report = Report {
+        about: vec![
+            ("kernel", profile.name.clone()),
+            ("scheme", profile.scheme.info().id.to_owned()),
+            ("source", inspector.source().to_owned()),
+        ],
+        ..Report::default()
+    };
+    let page_mapcounts = profile.scheme.info().capabilities.page_mapcounts;
+    let options = Options { top: args.top, sum: false, page_mapcounts, depth: Depth::Structs };
+    if args.unexpected {
+        unexpected(&mut report, &inspector.unexpected()?);
+    } else if args.addr.is_some() || args.pfn.is_some() {
+        one_folio(inspector, args, &mut report)?;
+    } else if chooses(args) {
+        chosen(inspector, args, options, &mut report)?;
+    } else {
+        census(&mut report, &inspector.census()?, Depth::Structs);
+        if !args.census {
+            let found = inspector.processes(&procs::processes()?, &args.cont)?;
+            let options = Options { top: Some(args.top.unwrap_or(FEW)), ..options };
+            processes(&mut report, &Seen { found: &found, details: false }, options);
+        }
+    }
+    Ok(report)
+}
+
+/// All processes; the cgroup, and the processes, that were asked for.
+type Wanted = (Vec<Process>, Option<procs::Cgroup>, Vec<Process>);
+
+/// The processes that were asked for, by id, name and cgroup.
+fn wanted(args: &Args) -> Result<Wanted, Unavailable> {
+    let all = procs::processes()?;
+    let group = args.cgroup.as_deref().map(procs::cgroup).transpose()?;
+    let mut pids: BTreeSet<u32> = args.pid.iter().copied().collect();
+    pids.extend(group.iter().flat_map(|group| &group.pids));
+    pids.extend(all.iter().filter(|process| args.comm.contains(&process.comm)).map(|process| process.pid));
+    if args.children {
+        pids = procs::with_children(&all, &pids);
+    }
+    let chosen = all.iter().filter(|process| pids.contains(&process.pid)).cloned().collect();
+    Ok((all, group, chosen))
+}
+
+/// Nothing to report is an error, unless a cgroup is told of too.
+fn check_found(found: &Processes, has_more: bool) -> Result<(), Unavailable> {
+    if !found.used.is_empty() || has_more {
+        return Ok(());
+    }
+    let what = match found.missed.first() {
+        Some((process, Missed::Denied)) => format!("process {} cannot be read", process.pid),
+        Some((process, _)) => format!("process {} has no memory, or is gone", process.pid),
+        None => "no such process".to_owned(),
+    };
+    Err(Unavailable::new(what, "name a process that is running, and run as root"))
+}
+
+fn chosen(
+    inspector: &mut Inspector,
+    args: &Args,
+    options: Options,
+    report: &mut Report,
+) -> Result<(), Unavailable> {
+    let (all, group, chosen) = wanted(args)?;
+    let found = inspector.processes(&chosen, &args.cont)?;
+    check_found(&found, group.is_some())?;
+    let options = Options { sum: found.used.len() > 1 || group.is_some(), ..options };
+    processes(report, &Seen { found: &found, details: true }, options);
+    if let [(process, usage)] = &found.used[..]
+        && usage.elsewhere > 0
+    {
+        others(report, process, &inspector.others(process, &all)?);
+    }
+    if args.mappings {
+        for (process, _) in &found.used {
+            // One that is gone by now has no mappings to show.
+            if let Ok(found) = inspector.mappings(process)? {
+                mappings(report, process, &found, options);
+            }
+        }
+    }
+    if let Some(group) = &group {
+        match inspector.charged(&group.inodes)? {
+            Some(census) => charged(report, &group.path.display().to_string(), &census),
+            None => report.notes.push(
+                "What is charged to the cgroup is not known: this kernel has no /proc/kpagecgroup."
+                    .to_owned(),
+            ),
+        }
+    }
+    Ok(())
+}
+
+fn target(pid: u32) -> Result<Process, Unavailable> {
+    procs::process(pid)
+        .ok_or_else(|| Unavailable::new(format!("no process {pid}"), "name a process that is running"))
+}
+
+fn one_folio(inspector: &mut Inspector, args: &Args, report: &mut Report) -> Result<(), Unavailable> {
+    let frame = match (&args.addr, args.pfn) {
+        (Some(place), _) => match inspector.frame(&target(place.pid)?, place.address)? {
+            Ok(Some(frame)) => frame,
+            Ok(None) => {
+                return Err(Unavailable::new(
+                    format!("process {} maps nothing at {:#x}", place.pid, place.address),
+                    "name an address that it has touched; --pid P --mappings lists its mappings",
+                ));
+            }
+            Err(_) => {
+                return Err(Unavailable::new(
+                    format!("process {} cannot be read, or is gone", place.pid),
+                    "name a process that is running",
+                ));
+            }
+        },
+        (None, frame) => frame.unwrap_or_default(),
+    };
+    let all = procs::processes()?;
+    let view = inspector.folio(frame, &all)?.ok_or_else(|| {
+        Unavailable::new(format!("there is no frame {frame:#x}"), "name a frame of this machine's memory")
+    })?;
+    folio(report, &view, inspector.profile().release);
+    Ok(())
+}
