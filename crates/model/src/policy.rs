@@ -782,6 +782,16 @@ policies! {
         (FIRST, false, "populate_vma_page_range(), mm/gup.c (v5.10)"),
         (at(5, 18), true, "populate_vma_page_range(), faultin_page_range(), mm/gup.c (v6.18; start unverified)"),
     ],
+    /// mprotect makes a locked private area present, ready for writing, where it may be written from now on.
+    mprotect_populates: bool = [
+        (FIRST, false, "mprotect_fixup(), mm/mprotect.c (v4.1)"),
+        (at(4, 2), true, "mprotect_fixup(), mm/mprotect.c, Linux commit 36f881883c57 (v4.2)"),
+    ],
+    /// MADV_REMOVE takes a shared mapping that may not be written now, but could be.
+    remove_takes_read_only: bool = [
+        (FIRST, false, "madvise_remove(), mm/madvise.c (v6.6)"),
+        (at(6, 7), true, "madvise_remove(), mm/madvise.c, Linux commit e8e17ee90eaf (v6.7)"),
+    ],
     /// MADV_POPULATE says EFAULT behind the end of a file; before, ENOMEM.
     populate_says_efault: bool = [
         (FIRST, false, "madvise_populate(), mm/madvise.c (v6.8)"),
