@@ -240,6 +240,19 @@ impl Rmap<'_> {
         self.count_unmapped(Folio { head: pages.first, order: Order::ZERO, kind: Kind::Anon }, unmapped);
     }
 
+    /// Maps a file folio by a PUD (DAX, 6.15 on). No statistic counts PUDs; the pages count as mapped.
+    pub fn folio_add_file_rmap_pud(&self, folio: Folio, by: &Mapper) {
+        let mapped = self.scheme.add_rmap(self.counters, folio, folio.range(), Level::Pud, by);
+        self.count_mapped(folio, Mapped { pmd: false, ..mapped });
+    }
+
+    /// Removes a PUD mapping.
+    pub fn folio_remove_rmap_pud(&self, folio: Folio, by: &Mapper) -> Lost {
+        let unmapped = self.scheme.remove_rmap(self.counters, folio, folio.range(), Level::Pud, by);
+        self.count_unmapped(folio, Unmapped { pmd: false, ..unmapped });
+        unmapped.lost
+    }
+
     /// Removes a PMD mapping.
     pub fn folio_remove_rmap_pmd(&self, folio: Folio, by: &Mapper) -> Lost {
         self.called(Call::whole(Function::Remove, folio));

@@ -79,7 +79,7 @@ fn made(small: bool, shared: bool) -> State {
     let filler = m.add_mm();
     map(&filler, true);
     fault::touch(&m, &filler, range, Access::Write).expect("room");
-    munmap::unmap(&m, &filler, range);
+    munmap::unmap(&m, &filler, range).expect("nothing huge is cut");
     let mm = m.add_mm();
     map(&mm, shared);
     State { m, mm }
@@ -112,7 +112,7 @@ fn do_fork(state: &mut State) {
 }
 
 fn unmap(state: &mut State) {
-    munmap::unmap(&state.m, &state.mm, (START, u64::from(PAGES)));
+    munmap::unmap(&state.m, &state.mm, (START, u64::from(PAGES))).expect("nothing huge is cut");
 }
 
 /// A page of a file that a thousand processes map.
