@@ -137,17 +137,20 @@ impl Rmap<'_> {
 
     /// Maps pages of files, each a folio of its own, by PTEs: all schemes count these alike.
     pub fn folios_add_file_rmap_pte(&self, pages: PageRange) {
+        self.called(Call::each(Function::AddFile, pages));
         let first = small::add_each(self.counters, pages).pages;
         self.stats.add(Stat::FileMapped, i64::from(first));
     }
 
     /// Copies PTE mappings of such pages to a child at fork.
     pub fn folios_dup_file_rmap_pte(&self, pages: PageRange) {
+        self.called(Call::each(Function::DupFile, pages));
         small::add_each(self.counters, pages);
     }
 
     /// Removes PTE mappings of such pages.
     pub fn folios_remove_file_rmap_pte(&self, pages: PageRange) {
+        self.called(Call::each(Function::Remove, pages));
         let last = small::remove_each(self.counters, pages).pages;
         self.stats.add(Stat::FileMapped, -i64::from(last));
     }
