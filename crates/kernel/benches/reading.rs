@@ -14,8 +14,11 @@ use mapcount_kernel::Unavailable;
 use mapcount_kernel::census::Census;
 use mapcount_kernel::observer::{Choice, Watched, Window, open};
 
-/// Runs of each work; the median is told.
-const SAMPLES: usize = 11;
+/// Passes over all memory; the median is told.
+const PASSES: usize = 11;
+
+/// Observations, each timed by itself.
+const OBSERVATIONS: usize = 401;
 
 fn main() {
     // Without `--bench` this is a test run, which has nothing to measure.
@@ -35,8 +38,8 @@ fn main() {
 }
 
 /// The median and the least.
-fn measure(mut work: impl FnMut()) -> (Duration, Duration) {
-    let mut times: Vec<Duration> = (0..SAMPLES)
+fn measure(samples: usize, mut work: impl FnMut()) -> (Duration, Duration) {
+    let mut times: Vec<Duration> = (0..samples)
         .map(|_| {
             let start = Instant::now();
             work();
@@ -44,7 +47,7 @@ fn measure(mut work: impl FnMut()) -> (Duration, Duration) {
         })
         .collect();
     times.sort_unstable();
-    (times[SAMPLES / 2], times[0])
+    (times[samples / 2], times[0])
 }
 
 /// Every `struct page`, with a glance at each page's flags and counters.
@@ -52,7 +55,7 @@ fn census(choice: Choice) -> Result<(), Unavailable> {
     let mut census = Census::open(choice)?;
     let mut passed = Default::default();
     let mut heads = 0_u64;
-    let (pages, least) = measure(|| {
+    let (pages, least) = measure(PASSES, || {
         heads = 0;
         passed = census
             .each(|pages| {
@@ -68,7 +71,7 @@ fn census(choice: Choice) -> Result<(), Unavailable> {
         File::open("/proc/kpageflags").map_err(|error| Unavailable::new(error.to_string(), "be root"))?;
     let mut buffer = vec![0; 1 << 20];
     let ranges = census.ranges().to_vec();
-    let (flags, _) = measure(|| {
+    let (flags, _) = measure(PASSES, || {
         for (first, count) in &ranges {
             let (mut at, end) = (first * 8, (first + count) * 8);
             while at < end {
@@ -136,16 +139,14 @@ fn scenes(choice: Choice) -> Result<(), Unavailable> {
         let watched = [Watched { name: "A".to_owned(), pid: std::process::id(), windows }];
         for system in [false, true] {
             observer.watch_system(system)?;
-            let (time, least) = measure(|| {
-                for _ in 0..100 {
-                    black_box(observer.observe(&watched).expect("readable"));
-                }
+            let (time, least) = measure(OBSERVATIONS, || {
+                black_box(observer.observe(&watched).expect("readable"));
             });
             let with = if system { "with" } else { "without" };
             println!(
                 "observe by {choice:?}: {name}, {with} statistics: {:.1} µs (at least {:.1})",
-                time.as_secs_f64() * 1e6 / 100.0,
-                least.as_secs_f64() * 1e6 / 100.0
+                time.as_secs_f64() * 1e6,
+                least.as_secs_f64() * 1e6
             );
         }
     }
