@@ -167,7 +167,6 @@ impl Conform {
             }
             match self.check(candidate, name) {
                 Ok(report) => matches!(report.verdict, Verdict::Differs(_)),
-                Err(Trouble::Scenario(_)) => false,
                 Err(other) => {
                     trouble = Some(other);
                     false
@@ -222,7 +221,15 @@ impl Conform {
             }
             let step = runner.step_at(done.item).expect("the report is of a step");
             let model = observe(&runner, &done, name);
-            let mut seen = match self.driven.step(step, number, name)? {
+            let done_there = self.driven.step(step, number, name).map_err(|trouble| match trouble {
+                // The model took the step.
+                Trouble::Scenario(diagnostic) => Trouble::Lost(format!(
+                    "{name}, step {number} `{}`: the subject is not where the model is: {}",
+                    step.text, diagnostic.message
+                )),
+                other => other,
+            });
+            let mut seen = match done_there? {
                 Seen::Step(seen) => *seen,
                 Seen::Unsupported(why) => return stop(Stop::Unsupported(number, why), report),
             };

@@ -86,6 +86,9 @@ impl Driven {
             Action::Kernel(KernelVerb::Lru(Hold::Hold)) if !self.is_quiet => {
                 Some("others on this machine fill the same batches")
             }
+            Action::Kernel(KernelVerb::DropCaches(_)) if !self.is_quiet => {
+                Some("others on this machine use its page cache")
+            }
             other => self.subject.lacks(other),
         }
     }

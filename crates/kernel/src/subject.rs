@@ -19,7 +19,7 @@ mod swap;
 mod worker;
 mod zygote;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -110,6 +110,8 @@ struct Live {
     pidfd: Option<OwnedFd>,
     /// What its names stand for.
     windows: BTreeMap<String, Window>,
+    /// Those of them that hold huge pages of the pool.
+    huge: BTreeSet<String>,
     held: Vec<Held>,
 }
 
@@ -345,7 +347,7 @@ impl Drop for Subject {
 
 impl Live {
     fn new(slot: usize, pid: libc::pid_t, windows: BTreeMap<String, Window>) -> Live {
-        Live { slot, pid, pidfd: exit::pidfd(pid), windows, held: Vec::new() }
+        Live { slot, pid, pidfd: exit::pidfd(pid), windows, huge: BTreeSet::new(), held: Vec::new() }
     }
 }
 

@@ -782,6 +782,16 @@ policies! {
         (FIRST, false, "populate_vma_page_range(), mm/gup.c (v5.10)"),
         (at(5, 18), true, "populate_vma_page_range(), faultin_page_range(), mm/gup.c (v6.18; start unverified)"),
     ],
+    /// mprotect makes a locked private area present, ready for writing, where it may be written from now on.
+    mprotect_populates: bool = [
+        (FIRST, false, "mprotect_fixup(), mm/mprotect.c (v4.1)"),
+        (at(4, 2), true, "mprotect_fixup(), mm/mprotect.c, Linux commit 36f881883c57 (v4.2)"),
+    ],
+    /// MADV_REMOVE takes a shared mapping that may not be written now, but could be.
+    remove_takes_read_only: bool = [
+        (FIRST, false, "madvise_remove(), mm/madvise.c (v6.6)"),
+        (at(6, 7), true, "madvise_remove(), mm/madvise.c, Linux commit e8e17ee90eaf (v6.7)"),
+    ],
     /// MADV_POPULATE says EFAULT behind the end of a file; before, ENOMEM.
     populate_says_efault: bool = [
         (FIRST, false, "madvise_populate(), mm/madvise.c (v6.8)"),
@@ -848,6 +858,11 @@ policies! {
         (FIRST, HugetlbMigrate::Never, "vma_migratable(), include/linux/mempolicy.h (v2.6.39)"),
         (at(3, 12), HugetlbMigrate::ToPool, "unmap_and_move_huge_page(), alloc_huge_page_node() (v4.4; start unverified)"),
         (at(4, 16), HugetlbMigrate::ToAny, "alloc_huge_page_nodemask(), mm/hugetlb.c (v5.10), Linux commit ab5ac90aecf5 (v4.16; release unverified)"),
+    ],
+    /// MADV_REMOVE takes huge pages out of a shared mapping.
+    hugetlb_punches: bool = [
+        (FIRST, false, "madvise_remove(), mm/madvise.c (v2.6.39)"),
+        (at(4, 3), true, "Linux commit 70c3547e36f5 (\"hugetlbfs: add hugetlbfs_fallocate()\", v4.3; release unverified), hugetlbfs_punch_hole(), fs/hugetlbfs/inode.c (v6.12)"),
     ],
     /// move_pages moves a hugetlb page for the sake of any of its pages; before, of its first only.
     hugetlb_moves_by_tail: bool = [

@@ -25,6 +25,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("/sys/kernel/mm/ksm/use_zero_pages", "0"),
     ("/sys/kernel/mm/ksm/max_page_sharing", "256"),
     ("/sys/kernel/mm/ksm/pages_to_scan", "1000000"),
+    // Huge pages come from the scenario alone.
+    ("/proc/sys/vm/nr_hugepages", "0"),
+    ("/proc/sys/vm/nr_overcommit_hugepages", "0"),
     // Nobody moves pages.
     ("/proc/sys/vm/compaction_proactiveness", "0"),
     ("/proc/sys/kernel/numa_balancing", "0"),

@@ -163,7 +163,9 @@ impl Subject {
             }
         };
         let path = match key.as_str() {
-            "max_ptes_none" | "max_ptes_shared" => Path::new(THP).join("khugepaged").join(key.as_str()),
+            "max_ptes_none" | "max_ptes_shared" | "max_ptes_swap" => {
+                Path::new(THP).join("khugepaged").join(key.as_str())
+            }
             "shrink_underused" => Path::new(THP).join(key.as_str()),
             other => return Ok(Ended::Unsupported(format!("`tune {other}` is not known"))),
         };

@@ -48,7 +48,11 @@ impl Subject {
                     let error = Diagnostic::error(message, to.span, "too small");
                     return Err(Trouble::Scenario(Box::new(error)));
                 }
-                (Op::Mremap, with((start, bytes), [window.start + page * PAGE, 0]))
+                let arguments = with((start, bytes), [window.start + page * PAGE, 0]);
+                if self.process(name)?.huge.contains(from.mapping.as_str()) {
+                    self.live_mut(name).huge.insert(to.as_str().to_owned());
+                }
+                (Op::Mremap, arguments)
             }
             ProcessVerb::Madvise(region, advice) => {
                 let region = pages(region)?;
@@ -70,7 +74,11 @@ impl Subject {
             ProcessVerb::Put(region) | ProcessVerb::Unpin(region) => {
                 return self.drop_hold(name, region, matches!(verb, ProcessVerb::Unpin(_)));
             }
-            ProcessVerb::SplitPmd(region) => (Op::SplitPmd, with(pages(region)?, [0, 0])),
+            ProcessVerb::SplitPmd(region) => {
+                // An area of huge pages would not become one again.
+                let cuts = !self.process(name)?.huge.contains(region.mapping.as_str());
+                (Op::SplitPmd, with(pages(region)?, [u64::from(cuts), 0]))
+            }
         };
         let [result, _] = self.ask(name, op, arguments)?;
         Ok(Ended::With(errno::outcome(result)))
@@ -116,7 +124,11 @@ impl Subject {
         let ProcessVerb::Mmap { name: mapping, size, backing, shared, advice, read_only } = verb else {
             unreachable!("called for mmap");
         };
-        let pages = Subject::pages(*size, span)?;
+        let mut pages = Subject::pages(*size, span)?;
+        if *backing == Backing::Hugetlb {
+            // mmap(2) rounds it up to huge pages.
+            pages = pages.next_multiple_of(1 << PMD_ORDER);
+        }
         let existing = self.process(name)?.windows.get(mapping.as_str()).copied();
         let window = match existing {
             Some(window) if pages + 512 <= window.room => {
@@ -128,11 +140,11 @@ impl Subject {
             },
         };
         // From 4.17 on the kernel refuses to map over what is there.
-        let mut flags = libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE | libc::MAP_NORESERVE;
+        let mut flags = libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE;
         flags |= if *shared { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
         let (mut offset, mut file) = (0, 0);
         match backing {
-            Backing::Anon => flags |= libc::MAP_ANONYMOUS,
+            Backing::Anon => flags |= libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
             Backing::Hugetlb => flags |= libc::MAP_ANONYMOUS | libc::MAP_HUGETLB,
             Backing::File { file: name, from_page } => {
                 let path = self.files.path(name)?;
@@ -157,7 +169,13 @@ impl Subject {
                 let range = (window.start, pages * PAGE);
                 [result, _] = self.ask(name, Op::Madvise, with(range, [advice as u64, 0]))?;
             }
-            self.live_mut(name).windows.insert(mapping.as_str().to_owned(), window);
+            let live = self.live_mut(name);
+            live.windows.insert(mapping.as_str().to_owned(), window);
+            if *backing == Backing::Hugetlb {
+                live.huge.insert(mapping.as_str().to_owned());
+            } else {
+                live.huge.remove(mapping.as_str());
+            }
         }
         Ok(Ended::With(errno::outcome(result)))
     }
@@ -186,7 +204,8 @@ impl Subject {
             let message = format!("`{}` is alive already", child.as_str());
             return Err(Trouble::Scenario(Box::new(Diagnostic::error(message, child.span, "taken"))));
         }
-        let windows = self.process(name)?.windows.clone();
+        let parent = self.process(name)?;
+        let (windows, huge) = (parent.windows.clone(), parent.huge.clone());
         let Some(slot) = self.free_slot() else {
             return Ok(Ended::Unsupported("more processes than mapcount keeps track of".to_owned()));
         };
@@ -197,7 +216,8 @@ impl Subject {
         }
         let what = format!("{}: fork {}", name.as_str(), child.as_str());
         self.zygote.ready(slot).map_err(|silent| lost(silent, &what))?;
-        self.live.insert(child.as_str().to_owned(), Live::new(slot, pid, windows));
+        let live = Live { huge, ..Live::new(slot, pid, windows) };
+        self.live.insert(child.as_str().to_owned(), live);
         Ok(Ended::With("ok"))
     }
 
@@ -222,7 +242,7 @@ impl Subject {
         self.process(name)?;
         let held = &mut self.live_mut(name).held;
         let found =
-            held.iter().position(|held| (held.start, held.bytes, held.is_pin) == (start, bytes, is_pin));
+            held.iter().rposition(|held| (held.start, held.bytes, held.is_pin) == (start, bytes, is_pin));
         let Some(index) = found else {
             let took = if is_pin { "pin" } else { "get" };
             let message = format!("`{}` holds no `{took}` of exactly this region", name.as_str());

@@ -3,12 +3,14 @@
 mod memory;
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mapcount_kernel::inspect::procs::{Process, process, processes};
+use mapcount_kernel::inspect::procs::{Process, cgroup, process, processes};
 use mapcount_kernel::inspect::{By, Holder, Inspector, Missed, Usage, View};
 use mapcount_kernel::observer::Choice;
 use mapcount_kernel::{Unavailable, require};
@@ -292,4 +294,57 @@ fn who_is_gone_is_said_and_skipped() {
     let found = inspector.processes(&[gone.clone(), of(std::process::id())], &[]).expect("readable");
     assert_eq!(found.missed, [(gone, Missed::Vanished)]);
     assert_eq!(found.used.len(), 1);
+}
+
+/// A memory cgroup that is gone when it is dropped.
+struct Group(PathBuf);
+
+impl Group {
+    fn new() -> Result<Group, Unavailable> {
+        let mounts = fs::read_to_string("/proc/self/mounts").expect("readable");
+        let of_memory = |line: &&str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            words[2] == "cgroup" && words[3].split(',').any(|option| option == "memory")
+                || words[2] == "cgroup2"
+                    && fs::read_to_string(Path::new(words[1]).join("cgroup.controllers"))
+                        .is_ok_and(|text| text.contains("memory"))
+        };
+        let mount = mounts.lines().find(of_memory).and_then(|line| line.split(' ').nth(1));
+        let missing = |what: String| Unavailable::new(what, "mount a memory cgroup file system");
+        let mount = mount.ok_or_else(|| missing("no memory cgroups".to_owned()))?;
+        let folder = Path::new(mount).join(format!("mapcount-test-{}", std::process::id()));
+        fs::create_dir(&folder).map_err(|error| missing(format!("{}: {error}", folder.display())))?;
+        Ok(Group(folder))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Its processes are gone; what is charged to it is reclaimed or goes to the parent.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn what_a_cgroup_is_charged_for_is_counted() {
+    let Some(mut inspector) = inspector("cgroup") else { return };
+    let Some(group) = require::or_skip("cgroup", Group::new()) else { return };
+    let procs =
+        CString::new(group.0.join("cgroup.procs").into_os_string().into_encoded_bytes()).expect("a path");
+    let area = Area::small(3000);
+    let child = Child::new(|| {
+        memory::enter(&procs);
+        area.touch();
+    });
+    let found = cgroup(group.0.to_str().expect("UTF-8")).expect("there");
+    assert!(found.pids.contains(&child.pid()), "{found:?}");
+    let charged = inspector.charged(&found.inodes).expect("readable");
+    let Some(charged) = require::or_skip(
+        "cgroup",
+        charged.ok_or_else(|| Unavailable::new("no /proc/kpagecgroup", "use a kernel with CONFIG_MEMCG=y")),
+    ) else {
+        return;
+    };
+    let anon = charged.total(mapcount_kernel::inspect::Use::Anon).pages;
+    assert!((3000..3200).contains(&anon), "{anon} pages");
 }

@@ -217,6 +217,13 @@ impl Frames {
         frame.kind.map(|kind| Folio { head, order: Order(frame.order()), kind })
     }
 
+    /// How many of these pages, from the first on, are folios of one page each that hold pages of files.
+    pub fn small_file_pages(&self, pages: PageRange) -> u32 {
+        let small =
+            |frame: &&Frame| frame.order() == 0 && matches!(frame.kind, Some(Kind::File | Kind::Shmem));
+        self.frames.borrow()[pages.indexes()].iter().take_while(small).count() as u32
+    }
+
     /// Where a folio belongs.
     pub fn mapping(&self, folio: Folio) -> Mapping {
         let frame = self.frames.borrow()[folio.head.index()];

@@ -28,8 +28,8 @@ pub fn advise(m: &Machine, mm: &Mm, (start, pages): (u64, u64), mergeable: bool)
     let covered = mm.vmas.borrow().covers(start, end);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     let mut outcome = if covered { Ok(()) } else { Err(Errno::Enomem) };
-    // Huge pages are not merged; the advice is ignored.
-    let affected = |area: &&Vma| area.mergeable != mergeable && area.hugetlb.is_none();
+    // Neither huge pages are merged nor what a shared mapping maps; the advice is ignored.
+    let affected = |area: &&Vma| area.mergeable != mergeable && area.hugetlb.is_none() && !area.is_shared();
     for area in areas.iter().filter(affected) {
         let (from, to) = (start.max(area.start), end.min(area.end));
         if mergeable {

@@ -1,7 +1,7 @@
 //! madvise.
 
 use super::fault::{Access, touch};
-use super::{Outcome, split, swap_cache, truncate, vma, zap};
+use super::{Outcome, hugetlb, split, swap_cache, truncate, vma, zap};
 use crate::event::Errno;
 use crate::machine::frames::FolioFlag;
 use crate::machine::lock::Lock;
@@ -244,15 +244,19 @@ pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -
 /// MADV_REMOVE: makes holes in the files that are mapped (`madvise_remove()`, mm/madvise.c).
 ///
 /// # Errors
-/// EINVAL at an area that is locked or maps no file; EACCES at one that is private or read-only; ENOMEM if some
+/// EINVAL at an area that is locked or maps no file; EACCES at one that is private, and up to 6.6 at one that is read-only; ENOMEM if some
 /// of the range is not mapped. What comes before stays done.
 pub fn remove(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     let end = start + pages;
     let covered = mm.vmas.borrow().covers(start, end);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     for area in &areas {
+        if area.hugetlb.is_some() {
+            hugetlb::remove(m, mm, area, (start.max(area.start), end.min(area.end)))?;
+            continue;
+        }
         let file = area.file.filter(|_| !area.locked).ok_or(Errno::Einval)?;
-        if !file.shared || !area.protection.write {
+        if !file.shared || !(area.protection.write || m.policy.remove_takes_read_only) {
             return Err(Errno::Eacces);
         }
         let (from, to) = (start.max(area.start), end.min(area.end));
