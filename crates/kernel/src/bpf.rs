@@ -10,6 +10,7 @@ use std::io;
 
 use crate::Unavailable;
 use crate::memory::{Memory, Span};
+use crate::unavailable::locked_down;
 use program::{DATA_AT, DATA_BYTES, ENTRIES, ENTRY_AT, ENTRY_WORDS, TASK_AT};
 use sys::{Fd, Shared};
 
@@ -110,7 +111,7 @@ impl Memory for Bpf {
     }
 
     fn chunk_words(&self) -> usize {
-        DATA_BYTES / 8 / 2
+        DATA_BYTES / 8
     }
 
     fn look(&mut self, span: Span, visit: &mut dyn FnMut(Option<&[u64]>)) -> Result<(), Unavailable> {
@@ -128,10 +129,11 @@ impl Memory for Bpf {
 
 /// What a system call's error means to the user.
 fn refused(what: &str, error: &io::Error) -> Unavailable {
+    if let Some(missing) = locked_down() {
+        return missing;
+    }
     let remedy = match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => {
-            "run as root, on a kernel that is not locked down (/sys/kernel/security/lockdown)"
-        }
+        Some(libc::EPERM | libc::EACCES) => "run as root (CAP_SYS_ADMIN)",
         Some(libc::ENOSYS) => "use a kernel with CONFIG_BPF_SYSCALL=y",
         Some(libc::EINVAL) => {
             "use a kernel of 5.10 or later with CONFIG_BPF_SYSCALL=y, or --observer kcore or proc"

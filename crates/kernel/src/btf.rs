@@ -4,6 +4,10 @@
 //! any size. What makes no sense is an error or is not found; work and memory stay bounded by the blob's size.
 //! Format: Documentation/bpf/btf.rst (v7.2).
 
+#[cfg(test)]
+pub(crate) mod build;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::fmt;

@@ -8,9 +8,12 @@
 mod bpf;
 pub mod btf;
 pub mod census;
+pub mod conform;
+pub mod driven;
 mod fields;
 pub mod inspect;
 mod kcore;
+pub mod lab;
 pub mod layout;
 pub mod live;
 mod memory;
@@ -18,6 +21,10 @@ mod objects;
 pub mod observer;
 mod procfs;
 pub mod require;
+mod settings;
+pub mod signals;
+mod statistics;
+pub mod subject;
 mod unavailable;
 mod vmemmap;
 

@@ -117,7 +117,7 @@ fn told(fields: &Fields, release: &str) -> Option<&'static dyn Scheme> {
 const TELLING: [Field; 4] = [Field::EntireMapcount, Field::NrPagesMapped, Field::LargeMapcount, Field::MmId0];
 
 /// The scheme of kernels with just the counters that are there.
-fn by_members(fields: &Fields) -> Option<&'static dyn Scheme> {
+pub(crate) fn by_members(fields: &Fields) -> Option<&'static dyn Scheme> {
     let is_it = |scheme: &&'static dyn Scheme| {
         let info = scheme.info();
         let same = |field: &Field| fields.has(*field) == info.fields.contains(field);

@@ -85,11 +85,25 @@ pub fn open(choice: Choice) -> Result<Box<dyn Observer>, Unavailable> {
         Choice::Bpf => Ok(Box::new(Scene::new(Structs::bpf()?)?)),
         Choice::Kcore => Ok(Box::new(Scene::new(Structs::kcore()?)?)),
         Choice::Proc => Ok(Box::new(Scene::new(PageFiles::open()?)?)),
-        Choice::Auto => match open(Choice::Bpf) {
-            Err(_) => open(Choice::Kcore).or_else(|_| open(Choice::Proc)),
-            found => found,
-        },
+        Choice::Auto => best().map(|(observer, _)| observer),
     }
+}
+
+/// The observer that sees most of those that are there, and what those that see more lack.
+///
+/// # Errors
+/// What the best of all lacks, if none is there.
+pub fn best() -> Result<(Box<dyn Observer>, Vec<Unavailable>), Unavailable> {
+    let mut lacking = Vec::new();
+    for choice in [Choice::Bpf, Choice::Kcore, Choice::Proc] {
+        match open(choice) {
+            // BPF and kcore see the same.
+            Ok(observer) if choice == Choice::Kcore => return Ok((observer, Vec::new())),
+            Ok(observer) => return Ok((observer, lacking)),
+            Err(missing) => lacking.push(missing),
+        }
+    }
+    Err(lacking.swap_remove(0))
 }
 
 /// A way to look at a kernel.

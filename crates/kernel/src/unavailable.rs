@@ -26,3 +26,34 @@ impl fmt::Display for Unavailable {
 }
 
 impl std::error::Error for Unavailable {}
+
+/// What is missing where the kernel does not let even root read its memory; `None` where it does.
+pub(crate) fn locked_down() -> Option<Unavailable> {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let is = is_confidential(&read("/sys/kernel/security/lockdown"), &read("/proc/cmdline"));
+    is.then(|| {
+        Unavailable::new(
+            "this kernel is locked down (confidentiality): nobody may read its memory",
+            "boot it without lockdown=confidentiality, or use --observer proc",
+        )
+    })
+}
+
+/// By the state that securityfs shows, or by the command line where that is not mounted.
+fn is_confidential(state: &str, command_line: &str) -> bool {
+    state.contains("[confidentiality]")
+        || state.is_empty() && command_line.split_whitespace().any(|word| word == "lockdown=confidentiality")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_confidential;
+
+    #[test]
+    fn only_the_strictest_lockdown_forbids_reading() {
+        assert!(is_confidential("none integrity [confidentiality]\n", ""));
+        assert!(!is_confidential("none [integrity] confidentiality\n", "lockdown=confidentiality"));
+        assert!(is_confidential("", "quiet lockdown=confidentiality"));
+        assert!(!is_confidential("", "quiet lockdown=integrity"));
+    }
+}

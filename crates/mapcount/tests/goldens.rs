@@ -102,3 +102,9 @@ fn every_golden_has_a_scenario_and_all_are_small() {
     let bytes: u64 = goldens.iter().map(|golden| fs::metadata(golden).expect("a file").len()).sum();
     assert!(bytes <= MOST, "all goldens together have {bytes} bytes");
 }
+
+#[test]
+fn the_page_of_calls_says_what_operations_call() {
+    let page = scenarios().join("../docs/calls.md");
+    compare_or_bless(&page, &mapcount::report::calls::page()).expect("MAPCOUNT_BLESS=1 renews it");
+}

@@ -48,6 +48,8 @@ pub enum Phase {
     OldUnmapped,
     /// References of removed mappings were dropped, after the TLB flush.
     ReferencesDropped,
+    /// A collapse took the old pages from the LRU, with a reference on each.
+    Isolated,
     /// The folio was put into the swap cache, which owns a reference for each page.
     SwapCached,
 }
@@ -77,6 +79,7 @@ impl Phase {
             Phase::CopyMapped => "copy mapped",
             Phase::OldUnmapped => "old page unmapped",
             Phase::ReferencesDropped => "references dropped",
+            Phase::Isolated => "isolated from the LRU",
             Phase::SwapCached => "put into the swap cache",
         }
     }
@@ -154,6 +157,8 @@ pub enum Why {
     NoSwap,
     /// An area that is locked (VM_LOCKED) maps it.
     Locked,
+    /// It was written since MADV_FREE gave it up.
+    Written,
     /// Nothing maps it, so that it cannot be split.
     Unmapped,
     /// Folios in the swap cache are split to single pages only.
@@ -175,6 +180,7 @@ impl std::fmt::Display for Why {
             Why::NoMemory => f.write_str("no memory for the new folio"),
             Why::NoSwap => f.write_str("no room in swap"),
             Why::Locked => f.write_str("locked in memory"),
+            Why::Written => f.write_str("written since MADV_FREE"),
             Why::Unmapped => f.write_str("not mapped"),
             Why::Truncated => f.write_str("truncated: it belongs to no file any more"),
             Why::Dirty => f.write_str("not written to the disk yet"),

@@ -1,9 +1,12 @@
 //! What kernels do, as data: a row for each behaviour that changed, with the release that changed it
 //! and the source. Operations branch on these values, never on a scheme's identity.
 
+mod values;
+
 use std::fmt::Debug;
 
 use crate::release::Release;
+pub use values::{HugetlbDontNeed, HugetlbMigrate, HugetlbRestore, PinMerge};
 
 /// Who may write to a small anonymous page in place after a write fault, instead of getting a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -141,6 +144,15 @@ pub enum SharedTest {
     MaybeShared,
 }
 
+/// Which entries have to explain the references on a folio that MADV_FREE gave up, before it is dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LazyFreeCount {
+    /// Those of its first page, which no large folio that is mapped by PTEs passes.
+    FirstPage,
+    /// All.
+    Folio,
+}
+
 /// What becomes of a place on the deferred split queue when a folio is migrated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MigrateQueue {
@@ -170,39 +182,6 @@ pub enum SwapIn {
     OnePage,
     /// The whole folio where its swap entries stand in a row.
     WholeFolio,
-}
-
-/// What MADV_DONTNEED does to hugetlb pages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HugetlbDontNeed {
-    /// Refuses them.
-    Refuse,
-    /// Unmaps every page that the range touches; it has to begin with one.
-    Touched,
-    /// Unmaps every page that lies in the range; it has to begin with one.
-    Covered,
-}
-
-/// When a hugetlb page that its first process unmaps is promised to it again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HugetlbRestore {
-    /// Never: another page may be had only if one is left.
-    Never,
-    /// At once, though copies in children may map it still.
-    AtOnce,
-    /// If nobody else maps it.
-    WithLastMapping,
-}
-
-/// Whether move_pages moves hugetlb pages, and to what.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HugetlbMigrate {
-    /// It does not.
-    Never,
-    /// To a free page of the pool.
-    ToPool,
-    /// To a free page of the pool, else to a fresh one.
-    ToAny,
 }
 
 /// What a fault maps of a large file folio by PTEs, where it does not map around itself.
@@ -278,8 +257,9 @@ macro_rules! policies {
 
         mod table {
             use super::{
-                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate, HugetlbRestore, LargeReuse, LruFlush, MadvFree, MigrateQueue,
-                PartialTruncate, Pin, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
+                CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate,
+                HugetlbRestore, LargeReuse, LazyFreeCount, LruFlush, MadvFree, MigrateQueue, PartialTruncate, Pin, PinMerge,
+                PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
             };
             $(
                 #[allow(non_upper_case_globals)]
@@ -386,6 +366,12 @@ policies! {
         (at(5, 7), Pin::Counted { from_order: 2 }, "hpage_pincount_available(), include/linux/mm.h (v5.10)"),
         (at(5, 18), Pin::Counted { from_order: 1 }, "folio_maybe_dma_pinned(), include/linux/mm.h (v6.1), Linux commit 5232c63f46fd (v5.18)"),
     ],
+    /// Whether a registered buffer keeps one pin for several pages of a folio.
+    pin_merge: PinMerge = [
+        (FIRST, PinMerge::Never, "io_sqe_buffer_register(), io_uring/rsrc.c (v6.1)"),
+        (at(6, 3), PinMerge::OneFolio, "Linux commit 57bebf807e2a (\"io_uring/rsrc: optimise registered huge pages\", v6.3; not read)"),
+        (at(6, 12), PinMerge::EqualFolios, "io_try_coalesce_buffer(), io_uring/rsrc.c (v6.12, v7.2), Linux commit a8edbb424b13 (start unverified)"),
+    ],
     /// fork copies pages that the parent pinned, instead of sharing them.
     fork_copies_pinned: bool = [
         (FIRST, false, "copy_one_pte(), mm/memory.c (v4.9)"),
@@ -471,6 +457,11 @@ policies! {
         (at(6, 13), MigrateQueue::Forget, "__folio_migrate_mapping(), mm/migrate.c (v6.13, v6.17)"),
         (at(7, 0), MigrateQueue::AsUnmapped, "migrate_folio_move(), mm/migrate.c (v7.2), Linux commit 8a8ca142a488 (v7.1; v7.0.13 has it too)"),
     ],
+    /// An entry that stood for a page while it was moved or split remembers whether it was accessed.
+    migration_keeps_accessed: bool = [
+        (FIRST, false, "remove_migration_pte(), mm/migrate.c (v2.6.39, v5.10)"),
+        (at(6, 1), true, "remove_migration_pte(), mm/migrate.c (v6.1), Linux commit 2e3468778dbe"),
+    ],
     /// mremap refuses a source that begins in a hole before it unmaps the target.
     mremap_looks_first: bool = [
         (FIRST, false, "mremap_to(), vma_to_resize(), mm/mremap.c (v4.4)"),
@@ -516,6 +507,51 @@ policies! {
     collapse_asks_folio: bool = [
         (FIRST, false, "page_mapcount(), khugepaged_scan_pmd() (v5.10, v6.8)"),
         (at(6, 10), true, "folio_likely_mapped_shared(), hpage_collapse_scan_pmd() (v6.12)"),
+    ],
+    /// Zero pages that a process mapped count as holes; before, no range with one was collapsed.
+    collapse_takes_zero_pages: bool = [
+        (FIRST, false, "khugepaged_scan_pmd(), mm/huge_memory.c (v2.6.39)"),
+        (at(4, 1), true, "Linux commit ca0984caa823 (\"mm: incorporate zero pages into transparent huge pages\", v4.1; release unverified)"),
+    ],
+    /// khugepaged collapses ranges with swap entries too, as many as `max_ptes_swap` says.
+    khugepaged_swaps_in: bool = [
+        (FIRST, false, "khugepaged_scan_pmd(), mm/huge_memory.c (v4.7)"),
+        (at(4, 8), true, "khugepaged_scan_pmd(), mm/khugepaged.c (v4.8)"),
+    ],
+    /// A page that is mapped read-only and is in the swap cache has to be the process's own, and leaves the cache.
+    collapse_takes_from_swap_cache: bool = [
+        (FIRST, true, "__collapse_huge_page_isolate(), mm/khugepaged.c (v5.10)"),
+        (at(5, 18), false, "__collapse_huge_page_isolate(), mm/khugepaged.c (v6.1; start unverified)"),
+    ],
+    /// The large folios that were copied leave the swap cache.
+    collapse_frees_large_swap_cache: bool = [
+        (FIRST, false, "__collapse_huge_page_copy(), mm/khugepaged.c (v5.10)"),
+        (at(6, 1), true, "__collapse_huge_page_copy(), mm/khugepaged.c (v6.1; start unverified)"),
+    ],
+    /// PTEs in a row that map one large folio are taken away at once.
+    collapse_unmaps_batches: bool = [
+        (FIRST, false, "__collapse_huge_page_copy_succeeded(), mm/khugepaged.c (v6.12)"),
+        (at(6, 17), true, "__collapse_huge_page_copy_succeeded(), mm/khugepaged.c (v7.2; start from recordings)"),
+    ],
+    /// A collapse gives up at the first page that has to be read from swap; before, it read the others too.
+    collapse_waits_for_no_read: bool = [
+        (FIRST, false, "__collapse_huge_page_swapin(), mm/khugepaged.c (v5.10)"),
+        (at(6, 0), true, "__collapse_huge_page_swapin(), mm/khugepaged.c (v6.1; start unverified)"),
+    ],
+    /// khugepaged leaves ranges alone with pages that MADV_FREE gave up.
+    collapse_skips_lazyfree: bool = [
+        (FIRST, false, "hpage_collapse_scan_pmd(), mm/khugepaged.c (v6.12)"),
+        (at(7, 1), true, "collapse_scan_pmd(), mm/khugepaged.c (v7.2; start unverified)"),
+    ],
+    /// MADV_COLLAPSE goes on behind a PMD without a page table.
+    collapse_passes_holes: bool = [
+        (FIRST, false, "madvise_collapse(), mm/khugepaged.c (v6.12)"),
+        (at(7, 0), true, "madvise_collapse(), mm/khugepaged.c (v7.2; start unverified)"),
+    ],
+    /// MADV_COLLAPSE of a range within a PMD succeeds and does nothing.
+    collapse_of_nothing_succeeds: bool = [
+        (FIRST, false, "madvise_collapse(), mm/khugepaged.c (v6.12)"),
+        (at(7, 2), true, "madvise_collapse(), mm/khugepaged.c (v7.2; start unverified)"),
     ],
     /// khugepaged makes folios smaller than a PMD too, where their sizes are enabled.
     khugepaged_mthp: bool = [
@@ -569,6 +605,26 @@ policies! {
     pageout_whole_folios: bool = [
         (FIRST, false, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v5.10, v6.8)"),
         (at(6, 10), true, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (Linux commit 3931b871c493, v6.10)"),
+    ],
+    /// MADV_PAGEOUT takes the accessed bits away first, so that they are off where it fails.
+    pageout_ages: bool = [
+        (FIRST, true, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v5.10, v6.1)"),
+        (at(6, 9), false, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v6.12; start unverified)"),
+    ],
+    /// Which entries have to explain the references on a folio that MADV_FREE gave up.
+    lazyfree_counts: LazyFreeCount = [
+        (FIRST, LazyFreeCount::FirstPage, "try_to_unmap_one(), mm/rmap.c (v5.10.223, v6.1)"),
+        (at(6, 10), LazyFreeCount::Folio, "try_to_unmap_one(), mm/rmap.c (v6.12; start unverified)"),
+    ],
+    /// A PMD-mapped folio that MADV_FREE gave up is dropped whole; before, its PMD was split first.
+    lazyfree_drops_pmd: bool = [
+        (FIRST, false, "try_to_unmap_one(), mm/rmap.c (v6.1)"),
+        (at(6, 11), true, "unmap_huge_pmd_locked(), mm/huge_memory.c (v6.12), Linux commit 735ecdfaf4e8 (v6.11; release unverified)"),
+    ],
+    /// A folio that MADV_FREE gave up stays so when it is not dropped because somebody holds it.
+    lazyfree_outlives_holders: bool = [
+        (FIRST, false, "try_to_unmap_one(), mm/rmap.c (v5.10.223, v6.12)"),
+        (at(6, 14), true, "try_to_unmap_one(), mm/rmap.c (v7.2; start unverified)"),
     ],
     /// Pages that may be pinned are not put into the swap cache.
     reclaim_refuses_pinned: bool = [
@@ -721,6 +777,21 @@ policies! {
         (at(5, 10), PinRefuses::Disks, "io_pin_pages(), io_uring/io_uring.c (v5.10.223, v6.1; start unverified)"),
         (at(6, 5), PinRefuses::SharedDisks, "check_vma_flags(), writable_file_mapping_allowed(), mm/gup.c (v6.5; start unverified)"),
     ],
+    /// mlock and MADV_POPULATE empty the CPU's LRU batches behind each area that they made present.
+    populate_drains: bool = [
+        (FIRST, false, "populate_vma_page_range(), mm/gup.c (v5.10)"),
+        (at(5, 18), true, "populate_vma_page_range(), faultin_page_range(), mm/gup.c (v6.18; start unverified)"),
+    ],
+    /// mprotect makes a locked private area present, ready for writing, where it may be written from now on.
+    mprotect_populates: bool = [
+        (FIRST, false, "mprotect_fixup(), mm/mprotect.c (v4.1)"),
+        (at(4, 2), true, "mprotect_fixup(), mm/mprotect.c, Linux commit 36f881883c57 (v4.2)"),
+    ],
+    /// MADV_REMOVE takes a shared mapping that may not be written now, but could be.
+    remove_takes_read_only: bool = [
+        (FIRST, false, "madvise_remove(), mm/madvise.c (v6.6)"),
+        (at(6, 7), true, "madvise_remove(), mm/madvise.c, Linux commit e8e17ee90eaf (v6.7)"),
+    ],
     /// MADV_POPULATE says EFAULT behind the end of a file; before, ENOMEM.
     populate_says_efault: bool = [
         (FIRST, false, "madvise_populate(), mm/madvise.c (v6.8)"),
@@ -787,6 +858,11 @@ policies! {
         (FIRST, HugetlbMigrate::Never, "vma_migratable(), include/linux/mempolicy.h (v2.6.39)"),
         (at(3, 12), HugetlbMigrate::ToPool, "unmap_and_move_huge_page(), alloc_huge_page_node() (v4.4; start unverified)"),
         (at(4, 16), HugetlbMigrate::ToAny, "alloc_huge_page_nodemask(), mm/hugetlb.c (v5.10), Linux commit ab5ac90aecf5 (v4.16; release unverified)"),
+    ],
+    /// MADV_REMOVE takes huge pages out of a shared mapping.
+    hugetlb_punches: bool = [
+        (FIRST, false, "madvise_remove(), mm/madvise.c (v2.6.39)"),
+        (at(4, 3), true, "Linux commit 70c3547e36f5 (\"hugetlbfs: add hugetlbfs_fallocate()\", v4.3; release unverified), hugetlbfs_punch_hole(), fs/hugetlbfs/inode.c (v6.12)"),
     ],
     /// move_pages moves a hugetlb page for the sake of any of its pages; before, of its first only.
     hugetlb_moves_by_tail: bool = [

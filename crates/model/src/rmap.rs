@@ -16,7 +16,13 @@
 //! let kernel = Profile::resolve("6.12").unwrap();
 //! let counters = Plain::new(512);
 //! let stats = Stats::default();
-//! let rmap = Rmap { scheme: kernel.scheme, policy: &kernel.policy, counters: &counters, stats: &stats };
+//! let rmap = Rmap {
+//!     scheme: kernel.scheme,
+//!     policy: &kernel.policy,
+//!     counters: &counters,
+//!     stats: &stats,
+//!     calls: None,
+//! };
 //!
 //! // A THP, mapped by one process's PMD, then by another one's.
 //! let thp = Folio { head: Pfn(0), order: Order(9), kind: Kind::Anon };
@@ -33,9 +39,13 @@
 //! assert_eq!(stats.get(Stat::AnonMapped), 512);
 //! ```
 
+pub mod calls;
+
 use crate::counters::Counters;
 use crate::field::Field;
 use crate::policy::Policy;
+use calls::{Call, Calls, Function};
+
 use crate::scheme::{Lost, Mapped, Mapper, Scheme, Unmapped, small};
 use crate::stats::{Stat, Stats};
 use crate::units::{Folio, Kind, Level, Order, PageRange};
@@ -55,11 +65,14 @@ pub struct Rmap<'a> {
     pub counters: &'a dyn Counters,
     /// The machine's statistics.
     pub stats: &'a Stats,
+    /// Where calls are recorded, if anywhere.
+    pub calls: Option<&'a Calls>,
 }
 
 impl Rmap<'_> {
     /// Maps a fresh anonymous folio by one PMD and marks it exclusive (its first page stands for it).
     pub fn folio_add_new_anon_rmap_pmd(&self, folio: Folio, by: &Mapper) {
+        self.called(Call::whole(Function::AddNewAnon, folio));
         let mapped = self.scheme.add_new_anon(self.counters, folio, Level::Pmd, by);
         self.count_mapped(folio, mapped);
         self.set_exclusive(PageRange::one(folio.head), true);
@@ -67,6 +80,7 @@ impl Rmap<'_> {
 
     /// Maps a fresh anonymous folio by a PTE for each page and marks each exclusive.
     pub fn folio_add_new_anon_rmap_ptes(&self, folio: Folio, by: &Mapper) {
+        self.called(Call::ptes(Function::AddNewAnon, folio.range()));
         let mapped = self.scheme.add_new_anon(self.counters, folio, Level::Pte, by);
         self.count_mapped(folio, mapped);
         self.set_exclusive(folio.range(), true);
@@ -74,6 +88,7 @@ impl Rmap<'_> {
 
     /// Maps pages of an anonymous folio by PTEs.
     pub fn folio_add_anon_rmap_ptes(&self, folio: Folio, pages: PageRange, by: &Mapper, exclusive: bool) {
+        self.called(Call::ptes(Function::AddAnon, pages));
         let mapped = self.scheme.add_rmap(self.counters, folio, pages, Level::Pte, by);
         self.count_mapped(folio, mapped);
         if exclusive {
@@ -84,6 +99,7 @@ impl Rmap<'_> {
     /// Maps anonymous folios of one page each, which follow each other, by a PTE each: the function above, folio
     /// by folio.
     pub fn folio_add_anon_rmap_pte_each(&self, pages: PageRange, exclusive: bool) {
+        self.called(Call::each(Function::AddAnon, pages));
         let mapped = small::add_each(self.counters, pages);
         self.count_mapped(Folio { head: pages.first, order: Order::ZERO, kind: Kind::Anon }, mapped);
         if exclusive {
@@ -93,6 +109,7 @@ impl Rmap<'_> {
 
     /// Maps an anonymous folio by a PMD.
     pub fn folio_add_anon_rmap_pmd(&self, folio: Folio, by: &Mapper, exclusive: bool) {
+        self.called(Call::whole(Function::AddAnon, folio));
         let mapped = self.scheme.add_rmap(self.counters, folio, folio.range(), Level::Pmd, by);
         self.count_mapped(folio, mapped);
         if exclusive {
@@ -102,18 +119,37 @@ impl Rmap<'_> {
 
     /// Maps pages of a file folio by PTEs.
     pub fn folio_add_file_rmap_ptes(&self, folio: Folio, pages: PageRange, by: &Mapper) {
+        self.called(Call::ptes(Function::AddFile, pages));
         let mapped = self.scheme.add_rmap(self.counters, folio, pages, Level::Pte, by);
         self.count_mapped(folio, mapped);
     }
 
     /// Maps a file folio by a PMD.
     pub fn folio_add_file_rmap_pmd(&self, folio: Folio, by: &Mapper) {
+        self.called(Call::whole(Function::AddFile, folio));
         let mapped = self.scheme.add_rmap(self.counters, folio, folio.range(), Level::Pmd, by);
         self.count_mapped(folio, mapped);
         let first = mapped.pmd && mapped.pages == folio.pages();
         if first && self.policy.file_pmd_clears_double_map {
             self.clear_double_map(folio);
         }
+    }
+
+    /// Maps pages of files, each a folio of its own, by PTEs: all schemes count these alike.
+    pub fn folios_add_file_rmap_pte(&self, pages: PageRange) {
+        let first = small::add_each(self.counters, pages).pages;
+        self.stats.add(Stat::FileMapped, i64::from(first));
+    }
+
+    /// Copies PTE mappings of such pages to a child at fork.
+    pub fn folios_dup_file_rmap_pte(&self, pages: PageRange) {
+        small::add_each(self.counters, pages);
+    }
+
+    /// Removes PTE mappings of such pages.
+    pub fn folios_remove_file_rmap_pte(&self, pages: PageRange) {
+        let last = small::remove_each(self.counters, pages).pages;
+        self.stats.add(Stat::FileMapped, -i64::from(last));
     }
 
     /// PG_double_map of a file folio only says that it had PTEs once, since nothing is biased by it.
@@ -136,6 +172,7 @@ impl Rmap<'_> {
         by: &Mapper,
         maybe_pinned: bool,
     ) -> Result<(), MaybePinned> {
+        self.called(Call::ptes(Function::DupAnon, pages));
         self.share(pages, maybe_pinned)?;
         self.scheme.dup_rmap(self.counters, folio, pages, Level::Pte, by);
         Ok(())
@@ -151,6 +188,7 @@ impl Rmap<'_> {
         by: &Mapper,
         maybe_pinned: bool,
     ) -> Result<(), MaybePinned> {
+        self.called(Call::whole(Function::DupAnon, folio));
         self.share(PageRange::one(folio.head), maybe_pinned)?;
         self.scheme.dup_rmap(self.counters, folio, folio.range(), Level::Pmd, by);
         Ok(())
@@ -158,6 +196,7 @@ impl Rmap<'_> {
 
     /// Copies PTE mappings of a file folio to a child at fork; `by` is the child.
     pub fn folio_dup_file_rmap_ptes(&self, folio: Folio, pages: PageRange, by: &Mapper) {
+        self.called(Call::ptes(Function::DupFile, pages));
         self.scheme.dup_rmap(self.counters, folio, pages, Level::Pte, by);
     }
 
@@ -170,18 +209,50 @@ impl Rmap<'_> {
         page: PageRange,
         maybe_pinned: bool,
     ) -> Result<(), MaybePinned> {
+        self.called(Call::each(Function::ShareAnon, page));
         self.share(page, maybe_pinned)
+    }
+
+    /// The same of a PMD-mapped folio.
+    ///
+    /// # Errors
+    /// [`MaybePinned`] if the folio may be pinned: it stays exclusive.
+    pub fn folio_try_share_anon_rmap_pmd(&self, folio: Folio, maybe_pinned: bool) -> Result<(), MaybePinned> {
+        self.called(Call::whole(Function::ShareAnon, folio));
+        self.share(PageRange::one(folio.head), maybe_pinned)
     }
 
     /// Removes PTE mappings.
     pub fn folio_remove_rmap_ptes(&self, folio: Folio, pages: PageRange, by: &Mapper) -> Lost {
+        self.called(Call::ptes(Function::Remove, pages));
         let unmapped = self.scheme.remove_rmap(self.counters, folio, pages, Level::Pte, by);
         self.count_unmapped(folio, unmapped);
         unmapped.lost
     }
 
+    /// Removes a PTE mapping of each of these pages, which are anonymous folios of one page each.
+    pub fn folio_remove_rmap_pte_each(&self, pages: PageRange) {
+        self.called(Call::each(Function::Remove, pages));
+        let unmapped = small::remove_each(self.counters, pages);
+        self.count_unmapped(Folio { head: pages.first, order: Order::ZERO, kind: Kind::Anon }, unmapped);
+    }
+
+    /// Maps a file folio by a PUD (DAX, 6.15 on). No statistic counts PUDs; the pages count as mapped.
+    pub fn folio_add_file_rmap_pud(&self, folio: Folio, by: &Mapper) {
+        let mapped = self.scheme.add_rmap(self.counters, folio, folio.range(), Level::Pud, by);
+        self.count_mapped(folio, Mapped { pmd: false, ..mapped });
+    }
+
+    /// Removes a PUD mapping.
+    pub fn folio_remove_rmap_pud(&self, folio: Folio, by: &Mapper) -> Lost {
+        let unmapped = self.scheme.remove_rmap(self.counters, folio, folio.range(), Level::Pud, by);
+        self.count_unmapped(folio, Unmapped { pmd: false, ..unmapped });
+        unmapped.lost
+    }
+
     /// Removes a PMD mapping.
     pub fn folio_remove_rmap_pmd(&self, folio: Folio, by: &Mapper) -> Lost {
+        self.called(Call::whole(Function::Remove, folio));
         let unmapped = self.scheme.remove_rmap(self.counters, folio, folio.range(), Level::Pmd, by);
         self.count_unmapped(folio, unmapped);
         unmapped.lost
@@ -190,6 +261,7 @@ impl Rmap<'_> {
     /// Turns a PMD mapping of an anonymous folio into PTE mappings of all its pages; each is exclusive if
     /// the whole was.
     pub fn split_huge_pmd_rmap(&self, folio: Folio, by: &Mapper) {
+        self.called(Call::whole(Function::SplitPmd, folio));
         if self.policy.anon_exclusive && self.counters.read(Field::AnonExclusive, folio.head) != 0 {
             self.set_exclusive(folio.range(), true);
         }
@@ -201,12 +273,14 @@ impl Rmap<'_> {
 
     /// Maps a fresh private hugetlb folio and marks it exclusive (its first page stands for it).
     pub fn hugetlb_add_new_anon_rmap(&self, folio: Folio, by: &Mapper) {
+        self.called(Call::whole(Function::HugetlbAddNewAnon, folio));
         self.scheme.hugetlb_add_new(self.counters, folio, by);
         self.set_exclusive(PageRange::one(folio.head), true);
     }
 
     /// Maps a private hugetlb folio again that was taken out of page tables for a while.
     pub fn hugetlb_add_anon_rmap(&self, folio: Folio, by: &Mapper, exclusive: bool) {
+        self.called(Call::whole(Function::HugetlbAddAnon, folio));
         self.scheme.hugetlb_add(self.counters, folio, by);
         if exclusive {
             self.set_exclusive(PageRange::one(folio.head), true);
@@ -215,6 +289,7 @@ impl Rmap<'_> {
 
     /// Maps a hugetlb folio of the page cache, at a fault or for a child at fork.
     pub fn hugetlb_add_file_rmap(&self, folio: Folio, by: &Mapper) {
+        self.called(Call::whole(Function::HugetlbAddFile, folio));
         self.scheme.hugetlb_add(self.counters, folio, by);
     }
 
@@ -229,6 +304,7 @@ impl Rmap<'_> {
         by: &Mapper,
         maybe_pinned: bool,
     ) -> Result<(), MaybePinned> {
+        self.called(Call::whole(Function::HugetlbDupAnon, folio));
         self.share(PageRange::one(folio.head), maybe_pinned)?;
         self.scheme.hugetlb_add(self.counters, folio, by);
         Ok(())
@@ -239,11 +315,13 @@ impl Rmap<'_> {
     /// # Errors
     /// [`MaybePinned`] if it may be pinned: it stays exclusive.
     pub fn hugetlb_try_share_anon_rmap(&self, folio: Folio, maybe_pinned: bool) -> Result<(), MaybePinned> {
+        self.called(Call::whole(Function::HugetlbShareAnon, folio));
         self.share(PageRange::one(folio.head), maybe_pinned)
     }
 
     /// Removes a mapping of a hugetlb folio.
     pub fn hugetlb_remove_rmap(&self, folio: Folio, by: &Mapper) {
+        self.called(Call::whole(Function::HugetlbRemove, folio));
         self.scheme.hugetlb_remove(self.counters, folio, by);
     }
 
@@ -260,6 +338,13 @@ impl Rmap<'_> {
             self.counters.scan(Field::AnonExclusive, pages).sum as u32
         } else {
             0
+        }
+    }
+
+    #[inline]
+    fn called(&self, call: Call) {
+        if let Some(calls) = self.calls {
+            calls.add(call);
         }
     }
 

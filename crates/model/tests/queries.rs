@@ -25,7 +25,11 @@ impl State {
         scheme.prep_folio(&counters, self.folio);
         for number in 0..self.pmds {
             let by = Mapper::new(MmId(number + 1));
-            scheme.add_rmap(&counters, self.folio, self.folio.range(), Level::Pmd, &by);
+            if self.folio.kind == Kind::Hugetlb {
+                scheme.hugetlb_add(&counters, self.folio, &by);
+            } else {
+                scheme.add_rmap(&counters, self.folio, self.folio.range(), Level::Pmd, &by);
+            }
         }
         if self.ptes.len > 0 {
             let by = Mapper::new(MmId(self.pmds + 1));

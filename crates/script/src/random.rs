@@ -1,4 +1,4 @@
-//! Random scenarios: well-formed, over every verb that the model of anonymous memory has, and the same for
+//! Random scenarios: well-formed, over every verb that the model has, and the same for
 //! the same seed, so that a seed is enough to tell somebody of a failure.
 //!
 //! Each seed has a taste of its own: how many pages a PMD maps, which kinds of steps come often and which
@@ -15,6 +15,7 @@
 //! ```
 
 mod choose;
+mod huge;
 mod minimise;
 mod prng;
 mod world;
@@ -22,7 +23,7 @@ mod world;
 pub use minimise::minimise;
 pub use prng::Prng;
 
-use mapcount_model::policy::Pin;
+use mapcount_model::policy::{Pin, PinRefuses};
 use mapcount_model::profile::Profile;
 
 use crate::ast::{Action, Item, Outcome, Scenario, Step};
@@ -42,18 +43,35 @@ pub struct Shape {
     pub pages: Option<u64>,
     /// Whether the kernel has somebody who takes long-term pins: `unpin` needs a `pin` that succeeded.
     pub pins: bool,
+    /// Whether these take pages of shared memory, too.
+    pub pins_shmem: bool,
+    /// Whether there are files.
+    pub files: bool,
+    /// NUMA nodes of the machine, 1 to 255.
+    pub nodes: u32,
 }
 
 impl Default for Shape {
     fn default() -> Shape {
-        Shape { steps: 40, pmd_order: None, processes: 5, pages: None, pins: true }
+        Shape {
+            steps: 40,
+            pmd_order: None,
+            processes: 5,
+            pages: None,
+            pins: true,
+            pins_shmem: true,
+            files: true,
+            nodes: 2,
+        }
     }
 }
 
 impl Shape {
     /// The default shape, as far as this kernel can do it.
     pub fn of(profile: &Profile) -> Shape {
-        Shape { pins: profile.policy.pin != Pin::Absent, ..Shape::default() }
+        let policy = &profile.policy;
+        let pins_shmem = policy.pin_refuses != PinRefuses::Files;
+        Shape { pins: policy.pin != Pin::Absent, pins_shmem, ..Shape::default() }
     }
 }
 
@@ -71,7 +89,7 @@ pub fn generate(seed: u64, shape: &Shape) -> Scenario {
     Scenario {
         title: Some(format!("seed {seed}")),
         pmd_order: chooser.pmd_order(),
-        nodes: choose::NODES,
+        nodes: shape.nodes,
         items,
         ..Scenario::default()
     }

@@ -77,7 +77,7 @@ fn the_language_names_everything_that_can_be_said() {
 #[test]
 fn every_verb_that_a_scenario_uses_is_described() {
     let text = document("language.md");
-    for topic in ["recorded", "seeds", "walks"] {
+    for topic in ["files", "recorded", "seeds", "walks"] {
         let folder = docs().join("../scenarios").join(topic);
         for entry in fs::read_dir(&folder).expect("the folder is there") {
             let path = entry.expect("it can be read").path();

@@ -11,6 +11,7 @@ use mapcount_model::counters::Write;
 use mapcount_model::event::{Event, Phase};
 use mapcount_model::field::Field;
 use mapcount_model::machine::Mode;
+use mapcount_model::policy::LruFlush;
 use mapcount_model::profile::Profile;
 use mapcount_script::ast::{Item, Scenario};
 use mapcount_script::parse::parse;
@@ -63,7 +64,7 @@ fn expectations_for(scenario: &Scenario, profile: &Profile) -> usize {
 fn every_scenario_holds_on_every_kernel_that_it_is_for() {
     let mut findings = Vec::new();
     let mut evaluated: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
-    for path in scenarios("seeds").into_iter().chain(scenarios("walks")) {
+    for path in ["seeds", "walks", "collapse"].into_iter().flat_map(scenarios) {
         let scenario = scenario(&path);
         for profile in profiles() {
             let Some(mut runner) = Runner::new(&scenario, &profile, Options::default())
@@ -525,5 +526,31 @@ fn a_copy_counts_before_the_old_page_is_let_go() {
         let references = old.map(|event| one(event, Field::Refcount));
         let mapcounts = old.map(|event| one(event, Field::Mapcount));
         assert_eq!((references, mapcounts), ([3, 3, 3], [1, 1, 0]), "{}", profile.name);
+    }
+}
+
+#[test]
+fn a_collapse_isolates_and_unmaps_each_page_before_the_thp_is_mapped() {
+    for kernel in BY_ENTRY {
+        let walk = Walk::run("collapse/small.mc", kernel);
+        let collapse = walk.events("kernel: khugepaged A.x");
+        let pages = 512;
+        assert_eq!(
+            phases(collapse),
+            [Phase::Allocated, Phase::Isolated, Phase::Unmapped, Phase::Mapped],
+            "{kernel}"
+        );
+        assert_eq!(one(&collapse[0], Field::Refcount), 1, "{kernel}");
+        assert_eq!(runs(&collapse[1], Field::Refcount), [(pages, 2)], "{kernel}");
+        assert_eq!(runs(&collapse[1], Field::Mapcount), [(pages, 0)], "{kernel}");
+        // khugepaged put them back to the LRU; the mapping's reference is dropped last.
+        assert_eq!(runs(&collapse[2], Field::Refcount), [(pages, 1)], "{kernel}");
+        assert_eq!(runs(&collapse[2], Field::Mapcount), [(pages, -1)], "{kernel}");
+        // Up to 4.6 large folios wait in the LRU batch too.
+        let flush = Profile::resolve(kernel).expect("modelled").policy.lru_flush;
+        let batch = i32::from(flush == LruFlush::BeforeAdding);
+        assert_eq!(runs(&collapse[3], Field::Refcount), [(1, 1 + batch), (pages - 1, 0)], "{kernel}");
+        assert_eq!(runs(&collapse[3], Field::Mapcount), [(pages, -1)], "{kernel}");
+        assert_eq!(one(&collapse[3], Field::EntireMapcount), 0, "{kernel}");
     }
 }

@@ -24,9 +24,17 @@ pub(super) const ENTRIES: usize = 240;
 pub(super) const DATA_AT: usize = 8192;
 /// The bytes of data that a run may fill.
 pub(super) const DATA_BYTES: usize = 1 << 20;
-/// The size of the area: a copy starts below [`DATA_BYTES`] and is at most that long. Up to 5.10 a map's value
-/// is at most 4 MiB.
-pub(super) const AREA_BYTES: usize = DATA_AT + 2 * DATA_BYTES;
+/// What bounds a copy's length for the verifier: a bit mask, so that it is more than [`DATA_BYTES`].
+const LENGTHS: usize = 2 * DATA_BYTES - 8;
+/// What bounds where a copy starts.
+const PLACES: usize = DATA_BYTES - 8;
+/// The size of the area: whatever the masks let through lies in it. Up to 5.10 a map's value is at most 4 MiB.
+pub(super) const AREA_BYTES: usize = DATA_AT + PLACES + LENGTHS + 16;
+
+// The entries end before the data, and whatever the masks let through before the area.
+const _: () = assert!(ENTRY_AT + ENTRIES * ENTRY_WORDS * 8 <= DATA_AT);
+const _: () = assert!(DATA_AT + PLACES + LENGTHS <= AREA_BYTES && AREA_BYTES <= 4 << 20);
+const _: () = assert!(DATA_BYTES & LENGTHS == DATA_BYTES);
 
 /// bpf_get_current_task().
 const GET_CURRENT_TASK: i32 = 35;
@@ -102,7 +110,6 @@ const ENTRY: u8 = 8;
 
 /// The program for the map whose file is `map`.
 pub(super) fn code(map: i32) -> Vec<u64> {
-    let lengths_and_places = (DATA_BYTES - 8) as i32;
     vec![
         instruction(0x18, AREA, MAP_VALUE, 0, map),
         0,
@@ -117,11 +124,11 @@ pub(super) fn code(map: i32) -> Vec<u64> {
         shift_left(ENTRY, (ENTRY_WORDS * 8).trailing_zeros() as i32),
         add(ENTRY, AREA),
         load(1, ENTRY, ENTRY_AT + 8),
-        and(1, lengths_and_places),
+        and(1, PLACES as i32),
         add(1, AREA),
         add_number(1, DATA_AT as i32),
         load(2, ENTRY, ENTRY_AT + 16),
-        and(2, lengths_and_places),
+        and(2, LENGTHS as i32),
         load(3, ENTRY, ENTRY_AT),
         call(PROBE_READ_KERNEL),
         store(ENTRY, 0, ENTRY_AT + 24),
@@ -134,13 +141,7 @@ pub(super) fn code(map: i32) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AREA_BYTES, DATA_AT, DATA_BYTES, ENTRIES, ENTRY_AT, ENTRY_WORDS, code};
-
-    #[test]
-    fn the_entries_end_before_the_data_and_copies_before_the_area() {
-        assert!(ENTRY_AT + ENTRIES * ENTRY_WORDS * 8 <= DATA_AT);
-        assert!(DATA_AT + 2 * (DATA_BYTES - 8) <= AREA_BYTES);
-    }
+    use super::code;
 
     #[test]
     fn jumps_stay_within_the_program() {

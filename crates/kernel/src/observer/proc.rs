@@ -86,8 +86,8 @@ impl PageFiles {
             self.flagged[at + 1..at + left as usize].iter().take_while(|flags| **flags & kpf::TAIL != 0);
         let pages = 1 + tails.count() as u64;
         if pages == left {
-            // It may go on behind what was read: read twice as much.
-            return Err(Run { first: head, count: (left + 1).next_power_of_two().max(2) + 1 });
+            // It may go on behind what was read: up to what a PMD maps, then twice as much.
+            return Err(Run { first: head, count: (left * 2).max(512) + 1 });
         }
         let order = pages.trailing_zeros() as u8;
         Ok((pages.is_power_of_two() && order <= GREATEST_ORDER).then_some(Block { head, order }))

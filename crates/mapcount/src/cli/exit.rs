@@ -10,10 +10,16 @@ pub enum Exit {
     Success,
     /// An expectation, a law or a recording does not hold, or a step is not modelled.
     Finding,
+    /// The command line is wrong.
+    Usage,
     /// A scenario or a recording does not parse or makes no sense.
     Malformed,
     /// A file cannot be read, or something else outside is missing.
     Unavailable,
+    /// A bug in mapcount itself.
+    Bug,
+    /// Ctrl-C, or another signal that ends programs; what was changed is restored.
+    Interrupted,
 }
 
 impl Exit {
@@ -22,9 +28,25 @@ impl Exit {
         match self {
             Exit::Success => 0,
             Exit::Finding => 1,
+            Exit::Usage => 2,
             Exit::Malformed => 65,
             Exit::Unavailable => 69,
+            Exit::Bug => 70,
+            Exit::Interrupted => 130,
         }
+    }
+
+    /// The end that a code stands for; mapcount ends with no other code than these unless it has a bug.
+    pub(super) fn of_code(code: u8) -> Exit {
+        let known = [
+            Exit::Success,
+            Exit::Finding,
+            Exit::Usage,
+            Exit::Malformed,
+            Exit::Unavailable,
+            Exit::Interrupted,
+        ];
+        known.into_iter().find(|exit| exit.code() == code).unwrap_or(Exit::Bug)
     }
 
     /// How a failed write to stdout ends the program: a closed pipe is success.

@@ -9,6 +9,7 @@ use mapcount_script::ast::Item;
 use mapcount_script::diagnostic::{closest, shown};
 
 use super::{Exit, input, output};
+use crate::report::calls;
 use crate::report::explain::{grouped, render};
 use crate::report::layout::Style;
 use crate::report::text::{list, wrapped};
@@ -18,20 +19,25 @@ use ask::explain;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// A query (total_mapcount, page_mapcount, expected_refcount …) or a counter of the trace (mapcount_raw …).
-    #[arg(value_parser = asked)]
-    query: Asked,
+    #[arg(value_parser = asked, required_unless_present = "calls")]
+    query: Option<Asked>,
     /// A page that a process maps: A.x[5].
-    #[arg(value_parser = place)]
-    path: Place,
+    #[arg(value_parser = place, required_unless_present = "calls")]
+    path: Option<Place>,
     /// The scenario; - reads it from standard input.
-    file: String,
+    #[arg(required_unless_present = "calls")]
+    file: Option<String>,
+    /// Instead: which operation calls which rmap functions, with which level, on these kernels.
+    #[arg(long, conflicts_with_all = ["query", "path", "file", "after"])]
+    calls: bool,
     /// Stop behind the step or expectation in this line [default: at the end].
     #[arg(long, value_name = "LINE")]
     after: Option<u32>,
     /// A kernel (5.10, 7.2-no-page-mapcount) or a scheme; may be given several times [default: the newest].
     #[arg(long, value_name = "K", value_parser = input::kernel_name, conflicts_with = "all")]
     kernel: Vec<String>,
-    /// Every scheme of counting, grouped where they give the same answer for the same reasons.
+    /// Every scheme of counting (with --calls every release), grouped where they give the same answer for the same
+    /// reasons.
     #[arg(long)]
     all: bool,
 }
@@ -86,8 +92,32 @@ fn place(text: &str) -> Result<Place, String> {
     Ok(Place { process: process.to_owned(), mapping: mapping.to_owned(), page })
 }
 
+/// What is asked of which page of which scenario.
+struct Question<'a> {
+    query: Asked,
+    path: &'a Place,
+    after: Option<u32>,
+}
+
 pub(super) fn main(args: &Args) -> Exit {
-    let source = match input::scenario(&args.file) {
+    match (args.query, &args.path, &args.file) {
+        (Some(query), Some(path), Some(file)) => {
+            answers(args, &Question { query, path, after: args.after }, file)
+        }
+        _ => output::print(&calls::render(&kernels(args, Profile::all)), Exit::Success),
+    }
+}
+
+fn kernels(args: &Args, all: impl Fn() -> Vec<Profile>) -> Vec<Profile> {
+    match (&args.kernel[..], args.all) {
+        (_, true) => all(),
+        ([], false) => vec![Profile::newest()],
+        (given, false) => given.iter().map(|name| input::named(name)).collect(),
+    }
+}
+
+fn answers(args: &Args, question: &Question<'_>, file: &str) -> Exit {
+    let source = match input::scenario(file) {
         Ok(source) => source,
         Err(exit) => return exit,
     };
@@ -95,14 +125,10 @@ pub(super) fn main(args: &Args) -> Exit {
         eprintln!("mapcount: {}: {message}", source.path);
         return Exit::Malformed;
     }
-    let kernels = match (&args.kernel[..], args.all) {
-        (_, true) => Profile::all_schemes(),
-        ([], false) => vec![Profile::newest()],
-        (given, false) => given.iter().map(|name| input::named(name)).collect(),
-    };
+    let kernels = kernels(args, Profile::all_schemes);
     let mut told = 0;
     let mut wrong = false;
-    let answers = kernels.iter().map(|profile| match explain(&source, profile, args) {
+    let answers = kernels.iter().map(|profile| match explain(&source, profile, question) {
         Ok(answer) => {
             told += 1;
             wrong |= answer.wrong;
@@ -118,7 +144,7 @@ pub(super) fn main(args: &Args) -> Exit {
         }
         return Exit::Finding;
     }
-    let about = format!("{} {}", args.path.text(), moment(&source, args.after));
+    let about = format!("{} {}", question.path.text(), moment(&source, args.after));
     let text = render(&about, &groups, Style::Color);
     output::print(&text, if wrong { Exit::Finding } else { Exit::Success })
 }

@@ -1,19 +1,24 @@
 //! The command line: a file for each command.
 
+mod conform;
 mod diff;
 mod exit;
 mod explain;
 mod input;
 mod inspect;
 mod kernels;
+mod lab;
 mod layout;
+mod live;
 mod output;
+mod record;
 mod run;
 mod schemes;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mapcount_kernel::lab::guest;
 
 pub use exit::Exit;
 
@@ -33,11 +38,17 @@ enum Command {
     Kernels(kernels::Args),
     Schemes(schemes::Args),
     Diff(diff::Args),
+    Lab(lab::Args),
+    Record(record::Args),
+    Conform(conform::Args),
     Inspect(inspect::Args),
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    if guest::is_here() {
+        guest::main();
+    }
     exit::install_panic_hook();
     let cli = Cli::parse();
     let exit = match cli.command {
@@ -47,6 +58,9 @@ pub fn main() -> ExitCode {
         Command::Kernels(args) => kernels::main(&args),
         Command::Schemes(args) => schemes::main(&args),
         Command::Diff(args) => diff::main(&args),
+        Command::Lab(args) => lab::main(&args),
+        Command::Record(args) => record::main(&args),
+        Command::Conform(args) => conform::main(&args),
         Command::Inspect(args) => inspect::main(&args),
     };
     exit.into()

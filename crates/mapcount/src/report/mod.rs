@@ -8,6 +8,8 @@ mod paint;
 mod phases;
 mod scene;
 
+pub mod calls;
+pub mod conform;
 pub mod diff;
 pub mod explain;
 pub mod inspect;

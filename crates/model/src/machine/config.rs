@@ -47,6 +47,8 @@ pub struct Config {
     pub shmem_sizes: [ShmemMode; 10],
     /// khugepaged's `max_ptes_none`: a THP with more zero-filled pages than this is underused.
     pub max_ptes_none: u32,
+    /// khugepaged's `max_ptes_swap`: it collapses no range with more swap entries than this.
+    pub max_ptes_swap: u32,
     /// khugepaged's `max_ptes_shared`: it collapses no range with more shared pages than this.
     pub max_ptes_shared: u32,
     /// The shrinker splits underused THPs (`shrink_underused`, 6.12 on).
@@ -76,6 +78,7 @@ impl Config {
             sizes,
             shmem_sizes: [ShmemMode::Never; 10],
             max_ptes_none: (1 << pmd_order) - 1,
+            max_ptes_swap: (1 << pmd_order) / 8,
             max_ptes_shared: (1 << pmd_order) / 2,
             shrink_underused: true,
         }

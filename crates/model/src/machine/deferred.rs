@@ -80,7 +80,7 @@ impl Machine {
         }
         if self.swap.holds(folio) {
             if partially_mapped {
-                self.note(Quirk::SwapCacheUnqueued);
+                self.note(Quirk::SwapCacheUnqueued, folio);
             }
             return;
         }

@@ -44,14 +44,34 @@ struct Frame {
     kind: Option<Kind>,
     /// The first byte of its content; it is 0 only where all are, since nobody writes a 0 alone.
     first_byte: u8,
-    /// The index in two parts: 40 bits are enough for 4 PiB, and keep a frame small.
-    index_high: u8,
+    /// The index in two parts: 37 bits are enough for 512 TiB, and keep a frame small. The high part is in the
+    /// low bits, above it are flags.
+    index_high_and_flags: u8,
     index_low: u32,
     root: AnonRoot,
 }
 
-const FREE: Frame =
-    Frame { order_and_node: 0, kind: None, first_byte: 0, index_high: 0, index_low: 0, root: AnonRoot(0) };
+const FREE: Frame = Frame {
+    order_and_node: 0,
+    kind: None,
+    first_byte: 0,
+    index_high_and_flags: 0,
+    index_low: 0,
+    root: AnonRoot(0),
+};
+
+/// Bits of the index in `index_high_and_flags`.
+const INDEX_HIGH: u8 = 0x1f;
+
+/// What the kernel knows of a folio besides its counters; the first page stands for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum FolioFlag {
+    /// PG_dirty: somebody wrote to it through an entry that is gone.
+    Dirty = 1 << 6,
+    /// PG_swapbacked is off: MADV_FREE gave it up, so that reclaim may drop it.
+    LazyFree = 1 << 7,
+}
 
 impl Frame {
     const fn order(&self) -> u8 {
@@ -63,12 +83,13 @@ impl Frame {
     }
 
     const fn index(&self) -> u64 {
-        (self.index_high as u64) << 32 | self.index_low as u64
+        ((self.index_high_and_flags & INDEX_HIGH) as u64) << 32 | self.index_low as u64
     }
 
     fn set_index(&mut self, index: u64) {
-        debug_assert!(index >> 40 == 0, "an offset of {index} pages");
-        (self.index_high, self.index_low) = ((index >> 32) as u8, index as u32);
+        debug_assert!(index >> 37 == 0, "an offset of {index} pages");
+        let flags = self.index_high_and_flags & !INDEX_HIGH;
+        (self.index_high_and_flags, self.index_low) = (flags | (index >> 32) as u8, index as u32);
     }
 }
 
@@ -178,12 +199,29 @@ impl Frames {
         free[usize::from(order)].insert(block);
     }
 
+    /// The same of pages in a row that are folios of their own, in the largest blocks that they are.
+    pub fn free_small(&self, pages: PageRange) {
+        let (mut first, end) = (pages.first.0, pages.first.0 + pages.len);
+        while first < end {
+            let order = first.trailing_zeros().min((end - first).ilog2()).min(u32::from(self.largest));
+            self.free(Folio { head: Pfn(first), order: Order(order as u8), kind: Kind::Anon });
+            first += 1 << order;
+        }
+    }
+
     /// The folio that a frame belongs to; `None` for a free frame.
     #[inline]
     pub fn folio(&self, page: Pfn) -> Option<Folio> {
         let frame = self.frames.borrow().get(page.index()).copied()?;
         let head = Pfn(page.0 & !((1 << frame.order()) - 1));
         frame.kind.map(|kind| Folio { head, order: Order(frame.order()), kind })
+    }
+
+    /// How many of these pages, from the first on, are folios of one page each that hold pages of files.
+    pub fn small_file_pages(&self, pages: PageRange) -> u32 {
+        let small =
+            |frame: &&Frame| frame.order() == 0 && matches!(frame.kind, Some(Kind::File | Kind::Shmem));
+        self.frames.borrow()[pages.indexes()].iter().take_while(small).count() as u32
     }
 
     /// Where a folio belongs.
@@ -196,11 +234,31 @@ impl Frames {
     pub fn split(&self, folio: Folio, pieces: &[Folio]) {
         let mut frames = self.frames.borrow_mut();
         let index = frames[folio.head.index()].index();
+        let flags = frames[folio.head.index()].index_high_and_flags & !INDEX_HIGH;
         for piece in pieces {
             for frame in &mut frames[piece.range().indexes()] {
                 frame.order_and_node = frame.node() << 4 | piece.order.0;
+                frame.index_high_and_flags = flags;
                 frame.set_index(index + u64::from(piece.head.0 - folio.head.0));
             }
+        }
+    }
+
+    /// Whether a folio has a flag.
+    pub fn has_flag(&self, folio: Folio, flag: FolioFlag) -> bool {
+        self.frames.borrow()[folio.head.index()].index_high_and_flags & flag as u8 != 0
+    }
+
+    /// Sets or clears a flag of a folio.
+    pub fn set_flag(&self, folio: Folio, flag: FolioFlag, on: bool) {
+        let flags = &mut self.frames.borrow_mut()[folio.head.index()].index_high_and_flags;
+        *flags = if on { *flags | flag as u8 } else { *flags & !(flag as u8) };
+    }
+
+    /// Gives a folio the flags of another one, in whose place it is.
+    pub fn copy_flags(&self, from: Folio, to: Folio) {
+        for flag in [FolioFlag::Dirty, FolioFlag::LazyFree] {
+            self.set_flag(to, flag, self.has_flag(from, flag));
         }
     }
 

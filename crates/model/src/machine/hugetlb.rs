@@ -160,16 +160,6 @@ impl Hugetlb {
         }
     }
 
-    /// The process that pages of a private mapping were promised to gave up these offsets.
-    pub fn give_back(&self, root: AnonRoot, indexes: Range<u64>) {
-        let mut objects = self.objects.borrow_mut();
-        let Some(object) = objects.get_mut(&root) else { return };
-        let before = object.promised.len();
-        object.promised.retain(|index| !indexes.contains(index));
-        let given = before - object.promised.len();
-        self.pool.borrow_mut().counts.reserved -= given as i64;
-    }
-
     /// Feeds the state to a hasher; `number` says what a root is called.
     pub(super) fn hash_into(&self, mut state: &mut dyn Hasher, mut number: impl FnMut(AnonRoot) -> u32) {
         self.pool.borrow().hash(&mut state);
@@ -304,11 +294,49 @@ impl Machine {
     pub fn cache_hugetlb(&self, folio: Folio, root: AnonRoot, index: u64) {
         if let Some(object) = self.hugetlb.objects.borrow_mut().get_mut(&root) {
             object.cache.insert(index, folio.head);
+            // Where a hole was, the page itself makes up for the promise that went with it.
+            object.promised.insert(index);
         }
         if let Some(of) = self.hugetlb.used.borrow_mut().get_mut(&folio.head) {
             of.cached = Some((root, index));
         }
         self.get_refs(folio, self.known(folio).pagecache_references(folio) as i32);
+    }
+
+    /// Takes a page that nobody maps out of the cache of a shared mapping; what was promised there goes with it.
+    pub fn uncache_hugetlb(&self, folio: Folio, root: AnonRoot, index: u64) {
+        let references = self.known(folio).pagecache_references(folio);
+        if let Some(object) = self.hugetlb.objects.borrow_mut().get_mut(&root) {
+            object.cache.remove(&index);
+            object.promised.remove(&index);
+        }
+        if let Some(of) = self.hugetlb.used.borrow_mut().get_mut(&folio.head) {
+            of.cached = None;
+        }
+        self.put_refs(folio, references as i32);
+    }
+
+    /// The process that pages of a private mapping were promised to gave up these offsets.
+    pub fn unpromise_hugetlb(&self, root: AnonRoot, indexes: Range<u64>) {
+        let mut given = 0;
+        if let Some(object) = self.hugetlb.objects.borrow_mut().get_mut(&root) {
+            let before = object.promised.len();
+            object.promised.retain(|index| !indexes.contains(index));
+            given = before - object.promised.len();
+        }
+        self.return_promises(given as i64);
+    }
+
+    /// So many promises are given back; free pages that are surplus leave the pool with them
+    /// (`return_unused_surplus_pages()`, mm/hugetlb.c).
+    fn return_promises(&self, given: i64) {
+        let surplus = i64::from(self.hugetlb.counts().surplus);
+        for _ in 0..given.min(surplus) {
+            let Some((_, head)) = self.hugetlb.pool.borrow_mut().free.pop_last() else { break };
+            self.hugetlb.pool.borrow_mut().counts.surplus -= 1;
+            self.drop_hugetlb_page(self.folio(head));
+        }
+        self.hugetlb.pool.borrow_mut().counts.reserved -= given;
     }
 
     /// The last area of a root is gone: a shared mapping's cache is emptied, and what was promised to it is given
@@ -325,11 +353,10 @@ impl Machine {
             self.put_refs(folio, references as i32);
         }
         let open = object.promised.len() as i64 - freed as i64;
-        let mut pool = self.hugetlb.pool.borrow_mut();
         if object.shared {
-            pool.counts.reserved -= open;
+            self.return_promises(open);
         } else {
-            pool.counts.lost += open;
+            self.hugetlb.pool.borrow_mut().counts.lost += open;
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use super::Machine;
-use super::frames::AnonRoot;
+use super::frames::{AnonRoot, FolioFlag};
 use super::vma::{AnonVma, FileArea, Vma};
 use crate::field::{Field, Scope};
 use crate::stats::Stat;
@@ -22,7 +22,6 @@ impl Machine {
         let mut sink = state;
         Hash::hash(&*self.config.borrow(), &mut sink);
         sink.write_u8(u8::from(self.lru_hold.get()));
-        sink.write_u8(u8::from(self.lazily_freed.get()));
         let gauges = [Stat::AnonMapped, Stat::AnonThps, Stat::FileMapped, Stat::ShmemPmdMapped];
         for stat in gauges.into_iter().chain([Stat::FilePmdMapped]) {
             sink.write_i64(self.stats.get(stat));
@@ -51,6 +50,8 @@ impl Machine {
     fn hash_folio(&self, folio: Folio, numbers: &mut Numbers, mut state: &mut dyn Hasher) {
         let mapping = self.frames.mapping(folio);
         Hash::hash(&(folio, numbers.root(mapping.root), mapping.index), &mut state);
+        let flags = [FolioFlag::Dirty, FolioFlag::LazyFree].map(|flag| self.frames.has_flag(folio, flag));
+        Hash::hash(&flags, &mut state);
         let fields = [Field::Refcount, Field::Mapcount].into_iter();
         for field in fields.chain(self.scheme.info().fields.iter().copied()) {
             let pages = match field.row().scope {

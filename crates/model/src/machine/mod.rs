@@ -22,6 +22,7 @@ pub mod vma;
 pub(crate) mod watch;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::counters::{CounterMemory, Counters, Plain, Recording};
@@ -31,13 +32,14 @@ use crate::policy::{DeferredQueue as DeferredPolicy, Pin, Policy};
 use crate::profile::Profile;
 use crate::query::{Answer, Query, Tally};
 use crate::rmap::Rmap;
+use crate::rmap::calls::Calls;
 use crate::scheme::{self, Known, Mapper, Scheme};
 use crate::stats::{Stat, Stats};
-use crate::units::{Folio, Kind, MmId, Order, Pfn};
+use crate::units::{Folio, Kind, MmId, Order, PageRange, Pfn};
 use config::Config;
 use deferred::DeferredQueue;
 use files::Files;
-use frames::{Frames, Mapping};
+use frames::{FolioFlag, Frames, Mapping};
 use holders::Holders;
 use hugetlb::Hugetlb;
 use ksm::Ksm;
@@ -85,6 +87,18 @@ pub enum Quirk {
     SwapCacheUnqueued,
 }
 
+impl Quirk {
+    /// All.
+    pub const ALL: [Quirk; 3] = [Quirk::LostBias, Quirk::QueueForgotten, Quirk::SwapCacheUnqueued];
+}
+
+/// Which known mistakes happened, and to which pages that are in use.
+#[derive(Clone, Debug, Default)]
+struct Quirks {
+    happened: [bool; Quirk::ALL.len()],
+    pages: BTreeSet<(Pfn, Quirk)>,
+}
+
 /// A machine that runs one kernel.
 pub struct Machine {
     /// How its kernel counts.
@@ -103,6 +117,8 @@ pub struct Machine {
     pub ksm: Ksm,
     /// Its swap device and swap cache.
     pub swap: Swap,
+    /// The calls of its rmap functions, where somebody asked for a record.
+    pub calls: Calls,
     /// Its huge pages.
     pub hugetlb: Hugetlb,
     /// Its files and their page cache.
@@ -114,17 +130,17 @@ pub struct Machine {
     deferred: DeferredQueue,
     locks: Locks,
     lru_hold: Cell<bool>,
-    lazily_freed: Cell<bool>,
     zero_page: Cell<Option<Folio>>,
     huge_zero: Cell<Option<Folio>>,
     gather: RefCell<Vec<(Folio, i32)>>,
+    gather_each: RefCell<Vec<PageRange>>,
     tables: Budget,
     checked: bool,
     watched: Cell<bool>,
     events: RefCell<Vec<Event>>,
     refusals: RefCell<Vec<Refusal>>,
     bad_frees: RefCell<Vec<BadFree>>,
-    quirks: RefCell<Vec<Quirk>>,
+    quirks: RefCell<Quirks>,
 }
 
 /// How a machine keeps its counters, and whether it checks itself.
@@ -156,9 +172,9 @@ impl Machine {
             holders: Holders::default(),
             ksm: Ksm::default(),
             swap: Swap::default(),
+            calls: Calls::default(),
             hugetlb: Hugetlb::default(),
             files: Files::default(),
-            lazily_freed: Cell::new(false),
             counters,
             // Ids start at 1.
             mms: RefCell::new(vec![None]),
@@ -170,6 +186,7 @@ impl Machine {
             zero_page: Cell::new(None),
             huge_zero: Cell::new(None),
             gather: RefCell::default(),
+            gather_each: RefCell::default(),
             tables: Budget::new(config::table_entries(frames)),
             checked,
             watched: Cell::new(false),
@@ -194,7 +211,13 @@ impl Machine {
     /// The rmap functions on its counters and statistics.
     #[inline]
     pub fn rmap(&self) -> Rmap<'_> {
-        Rmap { scheme: self.scheme, policy: &self.policy, counters: &*self.counters, stats: &self.stats }
+        Rmap {
+            scheme: self.scheme,
+            policy: &self.policy,
+            counters: &*self.counters,
+            stats: &self.stats,
+            calls: Some(&self.calls),
+        }
     }
 
     /// Takes a lock.
@@ -344,11 +367,27 @@ impl Machine {
         }
     }
 
+    /// Drops a reference on each of these pages, which are folios of one page each.
+    pub fn put_each(&self, pages: PageRange) {
+        self.counters.add_each(Field::Refcount, pages, -1);
+        let left = self.counters.scan(Field::Refcount, pages);
+        let page = |head| Folio { head, order: Order::ZERO, kind: Kind::Anon };
+        if self.checked || left.max > 0 || !self.quirks.borrow().pages.is_empty() {
+            let unused = |head: &Pfn| self.counters.read(Field::Refcount, *head) == 0;
+            return pages.iter().filter(unused).for_each(|head| self.free(page(head)));
+        }
+        if self.policy.anon_exclusive {
+            self.counters.set_each(Field::AnonExclusive, pages, 0);
+        }
+        self.frames.free_small(pages);
+    }
+
     fn free(&self, folio: Folio) {
         if self.checked {
             self.check_freed(folio);
         }
         self.unqueue(folio);
+        self.forget_quirks(folio);
         if !folio.is_large() {
             self.ksm.remove(folio.head);
         }
@@ -380,7 +419,9 @@ impl Machine {
         if folio.is_large() {
             for field in self.scheme.info().fields {
                 let queue = matches!(field, Field::Deferred | Field::PartiallyMapped);
-                if field.row().scope == Scope::LargeFolio && !queue {
+                // Of a file folio it only says that it had PTEs once: `free_pages_prepare()` clears it (v4.9, v5.10).
+                let left = *field == Field::DoubleMap && !folio.kind.is_anon();
+                if field.row().scope == Scope::LargeFolio && !queue && !left {
                     bad(*field, folio.head);
                 }
             }
@@ -527,8 +568,31 @@ impl Machine {
         self.gather.borrow_mut().push((folio, count));
     }
 
+    /// The same for pages of files that are folios of their own, one reference each.
+    pub fn gather_each(&self, pages: PageRange) {
+        self.gather_each.borrow_mut().push(pages);
+    }
+
+    fn flush_gathered_pages(&self) {
+        let mut gathered = self.gather_each.take();
+        for pages in &gathered {
+            self.counters.add_each(Field::Refcount, *pages, -1);
+            for page in pages.iter().filter(|page| self.counters.read(Field::Refcount, *page) == 0) {
+                self.free(self.folio(page));
+            }
+        }
+        gathered.clear();
+        *self.gather_each.borrow_mut() = gathered;
+    }
+
+    /// Adds a reference to pages that are folios of their own.
+    pub fn get_each(&self, pages: PageRange) {
+        self.counters.add_each(Field::Refcount, pages, 1);
+    }
+
     /// Drops the gathered references.
     pub fn flush_gathered(&self) {
+        self.flush_gathered_pages();
         let mut gathered = self.gather.take();
         for (folio, count) in &gathered {
             crate::ops::swap_cache::free_unmapped(self, *folio);
@@ -538,15 +602,11 @@ impl Machine {
         *self.gather.borrow_mut() = gathered;
     }
 
-    /// Notes that pages were given up by MADV_FREE: which of them were written since is not kept, so that
-    /// reclaim cannot tell any more what to do with a page.
-    pub fn note_lazily_freed(&self) {
-        self.lazily_freed.set(true);
-    }
-
-    /// Whether pages were ever given up by MADV_FREE.
-    pub fn has_lazily_freed(&self) -> bool {
-        self.lazily_freed.get()
+    /// Notes in a folio that it was written through an entry that goes away.
+    pub fn note_dirty(&self, folio: Folio, entry: Entry) {
+        if !entry.is_clean() {
+            self.frames.set_flag(folio, FolioFlag::Dirty, true);
+        }
     }
 
     /// Whether a flag of a large folio is set.
@@ -607,9 +667,9 @@ impl Clone for Machine {
             holders: self.holders.clone(),
             ksm: self.ksm.clone(),
             swap: self.swap.clone(),
+            calls: self.calls.clone(),
             hugetlb: self.hugetlb.clone(),
             files: self.files.copy(),
-            lazily_freed: self.lazily_freed.clone(),
             counters: self.counters.boxed_clone(),
             mms: RefCell::new(mms),
             roots: self.roots.clone(),
@@ -620,6 +680,7 @@ impl Clone for Machine {
             zero_page: self.zero_page.clone(),
             huge_zero: self.huge_zero.clone(),
             gather: self.gather.clone(),
+            gather_each: self.gather_each.clone(),
             tables,
             checked: self.checked,
             watched: self.watched.clone(),

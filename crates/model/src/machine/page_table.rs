@@ -18,6 +18,10 @@ const ZERO: u64 = 1 << 2;
 const MIGRATION: u64 = 1 << 3;
 const EXCLUSIVE: u64 = 1 << 4;
 const SWAP: u64 = 1 << 5;
+/// Nobody accessed the page through this entry (the accessed bit of the CPU is off).
+const OLD: u64 = 1 << 6;
+/// Nobody wrote to the page through this entry since MADV_FREE (the dirty bit of the CPU is off).
+const CLEAN: u64 = 1 << 7;
 const PFN: u32 = 32;
 
 impl Entry {
@@ -44,9 +48,34 @@ impl Entry {
         Entry(SWAP | if exclusive { EXCLUSIVE } else { 0 } | (slot as u64) << PFN)
     }
 
-    /// The present entry that a migration entry becomes.
-    pub const fn from_migration(self) -> Entry {
-        Entry(self.0 & !(MIGRATION | EXCLUSIVE) | PRESENT)
+    /// The present entry that a migration entry becomes, for the page that stands in the place of its own.
+    pub const fn from_migration(self, page: Pfn) -> Entry {
+        Entry(self.0 & (WRITE | OLD | CLEAN) | PRESENT | (page.0 as u64) << PFN)
+    }
+
+    /// Whether the page was not accessed through it since fork or an advice.
+    pub const fn is_old(self) -> bool {
+        self.0 & OLD != 0
+    }
+
+    /// Whether the page was not written through it since MADV_FREE.
+    pub const fn is_clean(self) -> bool {
+        self.0 & CLEAN != 0
+    }
+
+    /// The same entry, not accessed.
+    pub const fn with_old(self) -> Entry {
+        Entry(self.0 | OLD)
+    }
+
+    /// The same entry, neither accessed nor written.
+    pub const fn with_old_and_clean(self) -> Entry {
+        Entry(self.0 | OLD | CLEAN)
+    }
+
+    /// The same entry after an access, which may be a write.
+    pub const fn touched(self, writes: bool) -> Entry {
+        Entry(self.0 & !(OLD | if writes { CLEAN } else { 0 }))
     }
 
     /// Whether it is empty.
@@ -137,6 +166,8 @@ impl std::fmt::Debug for Entry {
         write!(f, "{}", self.page().0)?;
         for (bit, name) in [
             (WRITE, "+w"),
+            (OLD, "+old"),
+            (CLEAN, "+clean"),
             (ZERO, "+zero"),
             (MIGRATION, "+migration"),
             (EXCLUSIVE, "+exclusive"),
@@ -150,12 +181,23 @@ impl std::fmt::Debug for Entry {
     }
 }
 
+/// How many PTEs of a run have which bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RunBits {
+    /// They allow writing.
+    pub writable: u32,
+    /// The page was not accessed through them.
+    pub old: u32,
+    /// The page was not written through them since MADV_FREE.
+    pub clean: u32,
+}
+
 /// Which entries count as equal in a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Alike {
     /// All bits agree.
     Exactly,
-    /// Writable or not does not matter, as in the kernel's `folio_pte_batch()`.
+    /// Writable, accessed or written does not matter, as in the kernel's `folio_pte_batch()`.
     IgnoringWrite,
 }
 
@@ -438,7 +480,7 @@ impl PageTable {
     /// frames alike (or are all empty, or all the same zero page).
     pub fn run(&self, at: u64, max: u64, alike: Alike) -> (Entry, u64) {
         let offset = (at & (self.pmd_pages() - 1)) as usize;
-        let ignored = if alike == Alike::IgnoringWrite { WRITE } else { 0 };
+        let ignored = if alike == Alike::IgnoringWrite { WRITE | OLD | CLEAN } else { 0 };
         self.with_slot(at, |slot| {
             let Some(Slot::Table(table)) = slot else {
                 return (Entry::NONE, max.min(self.pmd_end(at) - at));
@@ -456,6 +498,28 @@ impl PageTable {
             let successor = first.successors();
             for (i, entry) in (0u64..).zip(&mut table[offset..offset + len as usize]) {
                 *entry = successor(i);
+            }
+        });
+    }
+
+    /// How many of `len` PTEs from `at` on, which are present, have which bits.
+    pub fn bits_of_run(&self, at: u64, len: u64) -> RunBits {
+        let offset = (at & (self.pmd_pages() - 1)) as usize;
+        self.with_table(at, |table| {
+            table[offset..offset + len as usize].iter().fold(RunBits::default(), |all, entry| RunBits {
+                writable: all.writable + u32::from(entry.is_writable()),
+                old: all.old + u32::from(entry.is_old()),
+                clean: all.clean + u32::from(entry.is_clean()),
+            })
+        })
+    }
+
+    /// Takes the accessed bits of `len` PTEs from `at` on away, and with `clean` the dirty bits.
+    pub fn age_run(&self, at: u64, len: u64, clean: bool) {
+        let offset = (at & (self.pmd_pages() - 1)) as usize;
+        self.with_table(at, |table| {
+            for entry in &mut table[offset..offset + len as usize] {
+                *entry = if clean { entry.with_old_and_clean() } else { entry.with_old() };
             }
         });
     }

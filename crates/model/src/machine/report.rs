@@ -35,16 +35,39 @@ impl Machine {
         self.refusals.take()
     }
 
-    /// Notes that a known mistake of this kernel happened.
-    pub fn note(&self, quirk: Quirk) {
-        if !self.quirks.borrow().contains(&quirk) {
-            self.quirks.borrow_mut().push(quirk);
+    /// Notes that a known mistake of this kernel happened to a folio.
+    pub fn note(&self, quirk: Quirk, folio: Folio) {
+        let mut quirks = self.quirks.borrow_mut();
+        quirks.happened[quirk as usize] = true;
+        quirks.pages.extend(folio.range().iter().map(|page| (page, quirk)));
+    }
+
+    /// Whether a known mistake of this kernel ever happened.
+    pub fn has_quirk(&self, quirk: Quirk) -> bool {
+        self.quirks.borrow().happened[quirk as usize]
+    }
+
+    /// Whether it happened to a folio, or to the one that it was a piece of or was moved from.
+    pub fn has_quirk_on(&self, quirk: Quirk, folio: Folio) -> bool {
+        let quirks = self.quirks.borrow();
+        !quirks.pages.is_empty() && folio.range().iter().any(|page| quirks.pages.contains(&(page, quirk)))
+    }
+
+    /// Forgets what happened to a folio, which is freed.
+    pub(super) fn forget_quirks(&self, folio: Folio) {
+        let mut quirks = self.quirks.borrow_mut();
+        if !quirks.pages.is_empty() {
+            quirks.pages.retain(|(page, _)| !folio.range().contains(*page));
         }
     }
 
-    /// Whether a known mistake of this kernel happened.
-    pub fn has_quirk(&self, quirk: Quirk) -> bool {
-        self.quirks.borrow().contains(&quirk)
+    /// Lets what happened to a folio go on with the one that it is moved to.
+    pub fn move_quirks(&self, old: Folio, new: Folio) {
+        for quirk in Quirk::ALL {
+            if self.has_quirk_on(quirk, old) {
+                self.note(quirk, new);
+            }
+        }
     }
 
     /// The raw counters of the folios within `pages`.

@@ -113,11 +113,17 @@ impl Vma {
     fn could_share_anon(&self, next: &Vma) -> bool {
         self.end == next.start
             && self.offset + (self.end - self.start) == next.offset
-            && self.root == next.root
+            && self.could_share_root(next)
             && self.file == next.file
             && self.advice == next.advice
             && self.locked == next.locked
             && self.mergeable == next.mergeable
+    }
+
+    /// Whether both have one root, or one of them has no memory of its own yet, and so could take the other's.
+    fn could_share_root(&self, next: &Vma) -> bool {
+        let is_unused = |area: &Vma| area.anon.is_none() && area.file.is_none();
+        self.root == next.root || is_unused(self) || is_unused(next)
     }
 
     /// Whether writes go to a file, or to huge pages that all see (VM_SHARED).
@@ -194,14 +200,19 @@ impl Vmas {
     pub fn prepare_anon(&mut self, at: u64, new: impl FnOnce() -> u32) {
         let index = self.areas.partition_point(|vma| vma.end <= at);
         let Some(vma) = self.areas.get(index).filter(|vma| vma.anon.is_none()) else { return };
-        let of = |neighbour: &Vma| neighbour.anon.filter(|anon| !anon.inherited);
+        let of = |neighbour: &Vma| {
+            neighbour.anon.filter(|anon| !anon.inherited).map(|anon| (anon, neighbour.root))
+        };
         let next = self.areas.get(index + 1).filter(|next| vma.could_share_anon(next)).and_then(of);
         let previous = || {
             let previous = self.areas[..index].last().filter(|previous| previous.could_share_anon(vma));
             previous.and_then(of)
         };
-        let anon = next.or_else(previous).unwrap_or_else(|| AnonVma { id: new(), inherited: false });
-        self.areas[index].anon = Some(anon);
+        let own = vma.root;
+        let (anon, root) =
+            next.or_else(previous).unwrap_or_else(|| (AnonVma { id: new(), inherited: false }, own));
+        let vma = &mut self.areas[index];
+        (vma.anon, vma.root) = (Some(anon), root);
     }
 
     /// Puts an area where none is.
@@ -250,7 +261,9 @@ impl Vmas {
         let right = self.areas.remove(index);
         let left = &mut self.areas[index - 1];
         left.end = right.end;
-        left.anon = left.anon.or(right.anon);
+        if left.anon.is_none() && right.anon.is_some() {
+            (left.anon, left.root) = (right.anon, right.root);
+        }
     }
 }
 
@@ -300,6 +313,26 @@ mod tests {
         assert!(!vmas.covers(9, 13) && !vmas.covers(10, 12) && !vmas.covers(15, 21));
         assert_eq!(vmas.overlapping(5, 13).len(), 2);
         assert_eq!(vmas.overlapping(10, 12).len(), 0);
+    }
+
+    #[test]
+    fn an_area_without_memory_takes_its_neighbours_root() {
+        let mut vmas = Vmas::default();
+        vmas.insert(area(0, 8));
+        vmas.insert(Vma { root: AnonRoot(2), locked: true, ..area(8, 16) });
+        vmas.prepare_anon(8, || 1);
+        vmas.update(8, 16, |vma| vma.locked = false);
+        assert_eq!(vmas.mergeable(0, 16), Some(8));
+        vmas.merge(8);
+        assert_eq!(vmas.all().len(), 1);
+        assert_eq!((vmas.all()[0].root, vmas.all()[0].anon.map(|anon| anon.id)), (AnonRoot(2), Some(1)));
+        let mut apart = Vmas::default();
+        apart.insert(area(0, 8));
+        apart.insert(Vma { root: AnonRoot(2), locked: true, ..area(8, 16) });
+        apart.prepare_anon(0, || 1);
+        apart.prepare_anon(8, || 2);
+        apart.update(8, 16, |vma| vma.locked = false);
+        assert_eq!(apart.mergeable(0, 16), None, "each has memory of its own");
     }
 
     #[test]

@@ -1,28 +1,72 @@
-//! Collapse: many pages become one THP, on request (MADV_COLLAPSE) or because khugepaged finds them.
+//! Collapse: many pages become one THP, on request (MADV_COLLAPSE) or because khugepaged finds them; from 7.2 on
+//! khugepaged makes smaller folios too.
 //!
-//! Sources: `hpage_collapse_scan_pmd()`, `collapse_huge_page()`, `__collapse_huge_page_copy()`, `madvise_collapse()`
-//! (mm/khugepaged.c, v6.1 to v7.3); `khugepaged_scan_pmd()` (mm/huge_memory.c, v2.6.39; mm/khugepaged.c, v4.8, v5.10).
+//! Sources: `hpage_collapse_scan_pmd()`, `madvise_collapse()` (mm/khugepaged.c, v6.1 to v7.2), `mthp_collapse()` (v7.2);
+//! `khugepaged_scan_pmd()` (mm/huge_memory.c, v2.6.39; mm/khugepaged.c, v4.8, v5.10).
+
+mod assemble;
+mod scan;
 
 use super::{Outcome, fault};
-use crate::event::{Errno, Phase, Refusal, Why};
-use crate::machine::frames::Mapping;
-use crate::machine::lock::Lock;
-use crate::machine::page_table::{Entry, Pmd};
+use crate::event::{Errno, Refusal, Why};
+use crate::machine::page_table::Pmd;
 use crate::machine::vma::{ThpAdvice, Vma};
 use crate::machine::{Machine, Mm};
-use crate::policy::CollapseWritable;
-use crate::query::{Query, Tally};
-use crate::units::{Folio, Level, PageRange, Pfn};
+use crate::units::{Order, Pfn};
+use scan::{Limits, Run, runs};
 
-/// Why a range was not collapsed.
+/// Why a range was not collapsed (`enum scan_result`, mm/khugepaged.c).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stop {
-    /// The area or its state does not allow it; MADV_COLLAPSE returns EINVAL.
-    NotSuitable,
-    /// Somebody holds a page, which may pass; EAGAIN.
+    /// There is no page table.
+    NoTable,
+    /// Pages that are not there, or zero pages: more than may be filled in.
+    Holes,
+    /// Swap entries: more than may be read back.
+    Swapped,
+    /// Pages that others map too: more than may be copied.
+    Shared,
+    /// An entry that maps nothing, when all have to.
+    NotPresent,
+    /// The process may write to none of the pages, or not to all.
+    ReadOnly,
+    /// The process accessed too few of the pages.
+    NotAccessed,
+    /// A page of a large folio, where the kernel takes none or none so large.
+    LargeSource,
+    /// MADV_FREE gave a page up.
+    LazyFree,
+    /// A page in the swap cache that is not the process's own.
+    SwapCached,
+    /// Somebody holds a page, which may pass.
     Held(Pfn),
-    /// No memory for the THP.
+    /// A page is being read from swap, which passes.
+    Reading,
+    /// No memory for the new folio.
     NoMemory,
+    /// No memory for a page that is read from swap.
+    SwapIn,
+}
+
+impl Stop {
+    /// What MADV_COLLAPSE returns (`madvise_collapse_errno()`, mm/khugepaged.c, v6.1, v7.2).
+    const fn errno(self) -> Errno {
+        match self {
+            Stop::NoMemory => Errno::Enomem,
+            Stop::Holes => Errno::Ebusy,
+            Stop::Held(_) | Stop::Reading => Errno::Eagain,
+            _ => Errno::Einval,
+        }
+    }
+
+    /// Whether MADV_COLLAPSE goes on behind such a range (`madvise_collapse()`).
+    const fn goes_on(self, m: &Machine) -> bool {
+        match self {
+            Stop::NoTable => m.policy.collapse_passes_holes,
+            Stop::NotPresent | Stop::ReadOnly | Stop::NotAccessed | Stop::Held(_) | Stop::Reading => true,
+            _ => false,
+        }
+    }
 }
 
 /// Who collapses.
@@ -34,42 +78,76 @@ enum Who {
     Khugepaged,
 }
 
+/// A range of pages of an area, within one PMD.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    mm: &'a Mm,
+    area: &'a Vma,
+    at: u64,
+    order: Order,
+}
+
+impl Target<'_> {
+    const fn end(&self) -> u64 {
+        self.at + self.order.pages() as u64
+    }
+}
+
 /// MADV_COLLAPSE of `start .. start + pages`: every PMD's worth that lies within it and its areas.
 ///
 /// # Errors
-/// EINVAL before 6.1 and where an area or its pages are not suitable, EAGAIN where somebody holds a page, ENOMEM
-/// if some of the range is not mapped or there is no memory; of several the last.
+/// EINVAL before 6.1 and where an area or its pages are not suitable, EAGAIN where somebody holds a page or it is
+/// being read, ENOMEM if there is no memory, or if some of the range is not mapped; of several PMDs the last. The
+/// first area with an error is the last one that is looked at.
 pub fn madvise(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     if !m.policy.madv_collapse {
         return Err(Errno::Einval);
     }
     let end = start + pages;
-    let mut outcome = Ok(());
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     for area in &areas {
-        if area.advice == ThpAdvice::NoHuge || area.hugetlb.is_some() {
-            return Err(Errno::Einval);
-        }
-        for at in whole_pmds(mm, start.max(area.start), end.min(area.end)) {
-            if let Err(stop) = collapse(m, mm, area, at, Who::Madvise) {
-                outcome = Err(match stop {
-                    Stop::NotSuitable => Errno::Einval,
-                    Stop::Held(_) => Errno::Eagain,
-                    Stop::NoMemory => Errno::Enomem,
-                });
+        madvise_area(m, mm, area, (start.max(area.start), end.min(area.end)))?;
+    }
+    if mm.vmas.borrow().covers(start, end) { Ok(()) } else { Err(Errno::Enomem) }
+}
+
+fn madvise_area(m: &Machine, mm: &Mm, area: &Vma, (start, end): (u64, u64)) -> Outcome {
+    let suits = area.anon.is_some() && area.advice != ThpAdvice::NoHuge && area.hugetlb.is_none();
+    if !suits || whole_pmds(mm, area.start, area.end).next().is_none() {
+        return Err(Errno::Einval);
+    }
+    if whole_pmds(mm, start, end).next().is_none() {
+        // Up to the change a range that no PMD boundary cuts counts as a failure: its length is negative.
+        let touches = start.next_multiple_of(mm.table.pmd_pages()) <= end;
+        return if touches || m.policy.collapse_of_nothing_succeeds { Ok(()) } else { Err(Errno::Einval) };
+    }
+    m.lru_drain();
+    let mut outcome = Ok(());
+    for at in whole_pmds(mm, start, end) {
+        let target = Target { mm, area, at, order: m.pmd_order() };
+        if let Err(stop) = collapse(m, target, Who::Madvise, 1 << target.order.0) {
+            outcome = Err(stop.errno());
+            if !stop.goes_on(m) {
+                break;
             }
         }
     }
-    if mm.vmas.borrow().covers(start, end) { outcome } else { Err(Errno::Enomem) }
+    outcome
 }
 
 /// khugepaged scans `start .. start + pages`: what it may collapse by sysfs, by advice and by its limits, it does.
 pub fn khugepaged(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) {
     let end = start + pages;
+    m.lru_drain();
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
-    for area in areas.iter().filter(|area| fault::allows(m, area, m.pmd_order())) {
+    for area in areas.iter().filter(|area| area.anon.is_some()) {
+        let orders = orders(m, area);
+        if orders == 0 {
+            continue;
+        }
         for at in whole_pmds(mm, start.max(area.start), end.min(area.end)) {
-            if let Err(Stop::Held(page)) = collapse(m, mm, area, at, Who::Khugepaged) {
+            let target = Target { mm, area, at, order: m.pmd_order() };
+            if let Err(Stop::Held(page)) = collapse(m, target, Who::Khugepaged, orders) {
                 let folio = m.folio(page);
                 let (refcount, expected) = (i64::from(m.refcount(folio)), m.expected_refcount(folio));
                 m.refuse(Refusal { folio, why: Why::Held { refcount, expected } });
@@ -78,15 +156,11 @@ pub fn khugepaged(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) {
     }
 }
 
-/// Whether a range that is to be collapsed has swap entries, or pages in the swap cache: what the kernel does
-/// then is not modelled.
-pub fn meets_swap(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> bool {
-    let meets = |at| {
-        let entry = mm.table.read(at);
-        let cached = entry.is_present() && !entry.is_zero() && m.swap.holds(m.folio(entry.page()));
-        entry.is_swap() || cached
-    };
-    m.swap.is_on() && (start..start + pages).any(meets)
+/// The orders of folios that khugepaged may make in an area, a bit for each.
+fn orders(m: &Machine, area: &Vma) -> u16 {
+    let pmd = m.pmd_order().0;
+    let first = if m.policy.khugepaged_mthp { 0 } else { pmd };
+    (first..=pmd).filter(|order| fault::allows(m, area, Order(*order))).fold(0, |all, order| all | 1 << order)
 }
 
 /// The PMDs that lie within `start..end`.
@@ -96,81 +170,66 @@ fn whole_pmds(mm: &Mm, start: u64, end: u64) -> impl Iterator<Item = u64> {
     (first..end).step_by(step as usize).filter(move |at| at + step <= end)
 }
 
-fn collapse(m: &Machine, mm: &Mm, area: &Vma, at: u64, who: Who) -> Result<(), Stop> {
-    match mm.table.pmd(at) {
-        Pmd::Leaf(entry) if !entry.is_zero() => return Ok(()),
-        // The daemon and madvise leave a huge zero page and an empty range alone.
-        Pmd::Leaf(_) | Pmd::None => return Err(Stop::NotSuitable),
+/// Collapses a PMD's worth, to folios of one of these orders.
+fn collapse(m: &Machine, target: Target<'_>, who: Who, orders: u16) -> Result<(), Stop> {
+    match target.mm.table.pmd(target.at) {
+        // It is mapped by a PMD already; so is the huge zero folio.
+        Pmd::Leaf(_) => return Ok(()),
+        Pmd::None => return Err(Stop::NoTable),
         Pmd::Table => {}
     }
-    m.lru_drain();
-    scan(m, mm, at, who)?;
-    let mapping = Mapping { root: area.root, index: area.offset_of(at) };
-    let new = m.alloc(m.pmd_order(), mapping).ok_or(Stop::NoMemory)?;
-    let _anon = m.lock(Lock::Anon(area.root));
-    let _guard = m.lock_table(mm, at);
-    for (i, page) in (0u64..).zip(new.range().iter()) {
-        take_source(m, mm, area, at + i, page);
+    let only_pmd = orders == 1 << target.order.0;
+    let mut limits = Limits::of(m, who, target.order);
+    if !only_pmd {
+        // Then each candidate is looked at by itself.
+        limits.holes = target.order.pages() - 1;
     }
-    mm.table.clear_pmd(at);
-    m.rmap().folio_add_new_anon_rmap_pmd(new, &m.adding(mm, area, new, new.pages()));
-    m.lru_add(new);
-    mm.table.set_pmd(at, Entry::present(new.head, area.protection.write));
-    m.queue_candidate(new);
-    m.phase(Phase::Mapped, Some(mm.id), new.range());
-    Ok(())
+    let found = scan::inspect(m, target, &limits, who, scan::Stage::Scan)?;
+    if only_pmd {
+        return assemble::assemble(m, target, who, found.swapped);
+    }
+    collapse_parts(m, target, orders, found.swapped)
 }
 
-/// Whether the pages that a PMD's worth consists of may become one.
-fn scan(m: &Machine, mm: &Mm, at: u64, who: Who) -> Result<(), Stop> {
-    let (mut none, mut shared, mut writable, mut read_only) = (0, 0, false, false);
-    for page in at..mm.table.pmd_end(at) {
-        let entry = mm.table.read(page);
-        if !entry.is_present() || entry.is_zero() {
-            none += 1;
+/// Walks through a PMD's worth: at each place the largest order that is enabled and has enough pages is tried
+/// first (`mthp_collapse()`, mm/khugepaged.c, v7.2).
+fn collapse_parts(m: &Machine, whole: Target<'_>, orders: u16, swapped: u32) -> Result<(), Stop> {
+    let (mut at, mut order) = (whole.at, whole.order.0);
+    let (mut collapsed, mut last) = (false, Stop::Holes);
+    while at < whole.end() {
+        let target = Target { at, order: Order(order), ..whole };
+        let tried = orders & 1 << order != 0 && has_enough(m, target, swapped);
+        let result = tried.then(|| assemble::assemble(m, target, Who::Khugepaged, swapped));
+        collapsed |= result == Some(Ok(()));
+        let smaller = match result {
+            None => true,
+            Some(Ok(()) | Err(Stop::LargeSource)) => false,
+            Some(Err(stop @ (Stop::NoTable | Stop::SwapIn | Stop::SwapCached))) => {
+                last = stop;
+                break;
+            }
+            Some(Err(stop)) => {
+                last = stop;
+                true
+            }
+        };
+        if smaller && order > 2 && orders & ((1 << order) - 1) != 0 {
+            order -= 1;
             continue;
         }
-        writable |= entry.is_writable();
-        read_only |= !entry.is_writable();
-        let folio = m.folio(entry.page());
-        if folio.is_large() && !m.policy.collapse_takes_large {
-            return Err(Stop::NotSuitable);
-        }
-        let query = if m.policy.collapse_asks_folio { Query::MaybeShared } else { Query::PageMapcount };
-        let answer = m.ask(query, entry.page(), &mut Tally::off()).value().unwrap_or(0);
-        let is_shared = if m.policy.collapse_asks_folio { answer == 1 } else { answer > 1 };
-        shared += u32::from(is_shared);
-        let expected = if m.policy.collapse_takes_shared { m.expected_refcount(folio) } else { 1 };
-        if i64::from(m.refcount(folio)) != expected {
-            return Err(Stop::Held(entry.page()));
-        }
+        at = target.end();
+        order = ((at - whole.at).trailing_zeros() as u8).min(whole.order.0);
     }
-    let refused = match m.policy.collapse_writable {
-        CollapseWritable::All => read_only,
-        CollapseWritable::One => !writable,
-        CollapseWritable::None => false,
-    };
-    let pages = mm.table.pmd_pages() as u32;
-    let limits = who == Who::Khugepaged
-        && (none > m.config.borrow().max_ptes_none || shared > m.config.borrow().max_ptes_shared);
-    if refused || limits || none == pages {
-        return Err(Stop::NotSuitable);
-    }
-    Ok(())
+    if collapsed { Ok(()) } else { Err(last) }
 }
 
-/// Copies one page into the new folio and takes its mapping away; a hole becomes zeroes.
-fn take_source(m: &Machine, mm: &Mm, area: &Vma, at: u64, to: Pfn) {
-    let entry = mm.table.read(at);
-    if !entry.is_present() || entry.is_zero() {
-        return;
-    }
-    let page = PageRange::one(entry.page());
-    let old: Folio = m.folio(entry.page());
-    m.frames.copy_content(page, to);
-    let by = m.removing(mm, area, old, 1);
-    mm.table.clear(at);
-    let lost = m.rmap().folio_remove_rmap_ptes(old, page, &by);
-    m.after_removal(old, Level::Pte, lost);
-    m.put_refs(old, m.scheme.references_of_removed(1, &by));
+/// Whether so many pages are mapped that the rest may be filled in; of a PMD's worth swap entries count too.
+fn has_enough(m: &Machine, target: Target<'_>, swapped: u32) -> bool {
+    let limits = Limits::of(m, Who::Khugepaged, target.order);
+    let mapped = runs(m, target).map(|(_, run)| match run {
+        Run::Small(pages, _) | Run::Part(_, pages, _) => pages.len,
+        Run::Holes(_) | Run::Zero(_) | Run::Swapped(_) => 0,
+    });
+    let counted = if target.order == m.pmd_order() { swapped } else { 0 };
+    mapped.sum::<u32>() + counted + limits.holes >= target.order.pages()
 }

@@ -41,7 +41,7 @@ pub(super) fn write_pte(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
     if reuse {
         m.rmap().set_exclusive(PageRange::one(page), true);
         m.swap.set_dirty(folio, true);
-        mm.table.set(at, entry.with_write(vma.protection.write));
+        mm.table.set(at, entry.with_write(vma.protection.write).touched(true));
         return Ok(());
     }
     copy_page(m, mm, vma, at)
@@ -158,7 +158,7 @@ pub(super) fn write_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
         let _guard = m.lock_table(mm, start);
         m.rmap().set_exclusive(PageRange::one(folio.head), true);
         m.swap.set_dirty(folio, true);
-        mm.table.set_pmd(start, entry.with_write(true));
+        mm.table.set_pmd(start, entry.with_write(true).touched(true));
         return Ok(());
     }
     match m.policy.pmd_copy {

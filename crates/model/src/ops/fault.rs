@@ -67,8 +67,11 @@ fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: A
             cow::write_pmd(m, mm, vma, at)?;
             Ok(at)
         }
-        Pmd::Leaf(_) => {
+        Pmd::Leaf(entry) => {
             let next = stop.min(mm.table.pmd_end(at));
+            if entry != entry.touched(access.writes()) {
+                mm.table.set_pmd(at, entry.touched(access.writes()));
+            }
             wrote(m, mm, vma, (at, next), access);
             Ok(next)
         }
@@ -101,7 +104,12 @@ fn touch_once(m: &Machine, mm: &Mm, vma: &Vma, (at, stop): (u64, u64), access: A
                 cow::write_pte(m, mm, vma, at)?;
                 return Ok(at);
             }
-            let next = at + mm.table.run(at, stop - at, Alike::Exactly).1;
+            let len = mm.table.run(at, stop - at, Alike::Exactly).1;
+            let next = at + len;
+            // The CPU notes the access in the entries.
+            if entry != entry.touched(access.writes()) {
+                mm.table.set_run(at, len, entry.touched(access.writes()));
+            }
             wrote(m, mm, vma, (at, next), access);
             Ok(next)
         }

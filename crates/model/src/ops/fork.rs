@@ -94,7 +94,7 @@ fn copy_pmd(m: &Machine, parent: &Mm, child: &Mm, own: &Vma, at: u64, entry: Ent
         return false;
     }
     parent.table.set_pmd(at, entry.with_write(false));
-    child.table.set_pmd(at, entry.with_write(false));
+    child.table.set_pmd(at, entry.with_write(false).with_old());
     true
 }
 
@@ -113,6 +113,10 @@ fn copy_ptes(m: &Machine, parent: &Mm, child: &Mm, own: &Vma, (start, end): (u64
             continue;
         }
         let folio = m.folio(entry.page());
+        if !folio.is_large() && !folio.kind.is_anon() {
+            at += share_file_pages(m, parent, child, (at, end - at));
+            continue;
+        }
         let inside = folio.head.0 + folio.pages() - entry.page().0;
         let pages = PageRange::new(entry.page(), (len as u32).min(inside));
         let pinned = looks_pinned(m, parent, folio);
@@ -136,6 +140,18 @@ fn share_swapped(m: &Machine, parent: &Mm, child: &Mm, (at, len): (u64, u64), en
     child.table.set_run(at, len, shared);
 }
 
+/// Shares pages of files that are folios of their own, as many as stand in a row; says how many.
+fn share_file_pages(m: &Machine, parent: &Mm, child: &Mm, (at, most): (u64, u64)) -> u64 {
+    let (entry, len) = parent.table.run(at, most, Alike::IgnoringWrite);
+    let small = m.frames.small_file_pages(PageRange::new(entry.page(), len as u32));
+    let pages = PageRange::new(entry.page(), small);
+    m.get_each(pages);
+    m.rmap().folios_dup_file_rmap_pte(pages);
+    parent.table.protect_run(at, u64::from(small), false);
+    child.table.set_run(at, u64::from(small), Entry::present(pages.first, false));
+    u64::from(small)
+}
+
 /// Shares consecutive pages of a folio; `false`, and nothing changed, if the parent may have pinned them.
 fn share(
     m: &Machine,
@@ -155,7 +171,8 @@ fn share(
         return false;
     }
     parent.table.protect_run(at, u64::from(pages.len), false);
-    child.table.set_run(at, u64::from(pages.len), Entry::present(pages.first, false));
+    let entry = parent.table.read(at).with_old();
+    child.table.set_run(at, u64::from(pages.len), entry);
     true
 }
 

@@ -6,7 +6,7 @@ use crate::event::Errno;
 use crate::field::Field;
 use crate::machine::holders::{Hold, HoldKind};
 use crate::machine::{Machine, Mm};
-use crate::policy::{Pin, PinRefuses};
+use crate::policy::{Pin, PinMerge, PinRefuses};
 use crate::scheme::PIN_BIAS;
 use crate::stats::Stat;
 use crate::units::{Folio, PageRange, Pfn};
@@ -27,7 +27,8 @@ pub fn get(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     Ok(())
 }
 
-/// Pins each page for long and for writing: shared ones are copied first.
+/// Pins each page for long and for writing: shared ones are copied first. Of a buffer that large folios make up
+/// later kernels keep one pin a folio.
 ///
 /// # Errors
 /// ENOSYS before 5.1, which has nobody who pins so; EFAULT where a page may not be written: then nothing
@@ -45,15 +46,38 @@ pub fn pin(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
         mm.has_pinned.set(true);
         return Err(Errno::Eopnotsupp);
     }
-    let frames = frames(mm, start, pages);
+    let mut frames = frames(mm, start, pages);
     mm.has_pinned.set(true);
-    for range in &frames {
-        for (folio, pages) in by_folio(m, *range) {
-            pin_pages(m, folio, pages, 1);
+    let parts: Vec<(Folio, PageRange)> = frames.iter().flat_map(|range| by_folio(m, *range)).collect();
+    for (folio, pages) in &parts {
+        pin_pages(m, *folio, *pages, 1);
+    }
+    if keeps_one_pin_a_folio(m, &parts) {
+        for (folio, pages) in parts.iter().filter(|(_, pages)| pages.len > 1) {
+            pin_pages(m, *folio, PageRange::new(pages.first.add(1), pages.len - 1), -1);
         }
+        frames = parts.iter().map(|(_, pages)| PageRange::one(pages.first)).collect();
     }
     m.holders.add(Hold { mm: mm.id, start, pages, kind: HoldKind::Pin, frames });
     Ok(())
+}
+
+/// Whether the buffer that these pages are registered as keeps one pin for each folio
+/// (`io_try_coalesce_buffer()`, io_uring/rsrc.c, v6.12).
+fn keeps_one_pin_a_folio(m: &Machine, parts: &[(Folio, PageRange)]) -> bool {
+    let Some((first, _)) = parts.first() else { return false };
+    let ends =
+        |(folio, pages): &(Folio, PageRange)| pages.first.0 + pages.len == folio.head.0 + folio.pages();
+    let begins =
+        |(folio, pages): &(Folio, PageRange)| folio.order == first.order && pages.first == folio.head;
+    match m.policy.pin_merge {
+        PinMerge::Never => false,
+        PinMerge::OneFolio => parts.len() == 1,
+        PinMerge::EqualFolios => {
+            let (all_but_last, all_but_first) = (&parts[..parts.len() - 1], &parts[1..]);
+            first.is_large() && all_but_last.iter().all(ends) && all_but_first.iter().all(begins)
+        }
+    }
 }
 
 /// Whether a range maps files that cannot be pinned for long and for writing.

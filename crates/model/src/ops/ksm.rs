@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::split::{self, Request};
-use super::{Outcome, cow, split_pmd, vma};
+use super::{Outcome, cow, split_pmd, swap_cache, vma};
 use crate::event::{Errno, Phase};
-use crate::machine::frames::{Content, Mapping};
+use crate::machine::frames::{Content, FolioFlag, Mapping};
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Entry, Pmd};
 use crate::machine::vma::Vma;
@@ -28,8 +28,8 @@ pub fn advise(m: &Machine, mm: &Mm, (start, pages): (u64, u64), mergeable: bool)
     let covered = mm.vmas.borrow().covers(start, end);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     let mut outcome = if covered { Ok(()) } else { Err(Errno::Enomem) };
-    // Huge pages are not merged; the advice is ignored.
-    let affected = |area: &&Vma| area.mergeable != mergeable && area.hugetlb.is_none();
+    // Neither huge pages are merged nor what a shared mapping maps; the advice is ignored.
+    let affected = |area: &&Vma| area.mergeable != mergeable && area.hugetlb.is_none() && !area.is_shared();
     for area in areas.iter().filter(affected) {
         let (from, to) = (start.max(area.start), end.min(area.end));
         if mergeable {
@@ -218,7 +218,11 @@ fn merge(m: &Machine, spot: Spot<'_>, into: Option<Pfn>) -> bool {
     if done {
         match into {
             Some(into) => replace(m, spot, folio, m.folio(into)),
-            None => m.frames.set_kind(folio, Kind::Ksm, m.frames.mapping(folio)),
+            None => {
+                m.frames.set_kind(folio, Kind::Ksm, m.frames.mapping(folio));
+                // MADV_FREE may have given it up; it is not dropped now.
+                m.frames.set_flag(folio, FolioFlag::Dirty, true);
+            }
         }
     }
     m.put_page(page);
@@ -251,6 +255,7 @@ fn replace(m: &Machine, spot: Spot<'_>, old: Folio, merged: Folio) {
     m.phase(Phase::Mapped, Some(mm.id), merged.range());
     let lost = m.rmap().folio_remove_rmap_ptes(old, old.range(), &removes);
     m.after_removal(old, Level::Pte, lost);
+    swap_cache::free_unmapped(m, old);
     m.put_refs(old, m.scheme.references_of_removed(1, &removes));
     m.phase(Phase::OldUnmapped, Some(mm.id), old.range());
 }

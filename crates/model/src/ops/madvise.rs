@@ -1,8 +1,9 @@
 //! madvise.
 
 use super::fault::{Access, touch};
-use super::{Outcome, split, swap_cache, truncate, vma, zap};
+use super::{Outcome, hugetlb, split, swap_cache, truncate, vma, zap};
 use crate::event::Errno;
+use crate::machine::frames::FolioFlag;
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::ThpAdvice;
@@ -59,26 +60,27 @@ fn free_emptied_tables(mm: &Mm, start: u64, end: u64) {
     }
 }
 
-/// MADV_FREE: the kernel may take the pages when memory is short, which does not happen here. What it does at
-/// once: folios that the range covers in part are split, unless others map them too.
+/// MADV_FREE: the kernel may take the pages when memory is short, unless they are written before
+/// (`madvise_free_single_vma()`, mm/madvise.c). Folios that the range covers in part are split, unless others map
+/// them too. The batch in which the kernel collects the folios is taken for drained.
 ///
 /// # Errors
-/// EINVAL before 4.5 and at a mapping of a file or of huge pages; ENOMEM if some of the range is not mapped, the rest
-/// is done.
+/// EINVAL before 4.5 and at an area that is locked, of a file or of huge pages; ENOMEM if some of the range is not
+/// mapped, the rest is done.
 pub fn free(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     match m.policy.madv_free {
         MadvFree::Absent => return Err(Errno::Einval),
         MadvFree::DontNeed if !m.swap.is_on() => return dontneed(m, mm, (start, pages)),
         MadvFree::DontNeed | MadvFree::LazyByPage | MadvFree::LazyByFolio => {}
     }
-    m.note_lazily_freed();
     let end = start + pages;
     let covered = mm.vmas.borrow().covers(start, end);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     for area in &areas {
-        if area.file.is_some() || area.hugetlb.is_some() {
+        if area.locked || area.file.is_some() || area.hugetlb.is_some() {
             return Err(Errno::Einval);
         }
+        m.lru_drain();
         let stop = end.min(area.end);
         let mut at = start.max(area.start);
         while let Some(found) = mm.table.next_pmd(at, stop) {
@@ -90,12 +92,9 @@ pub fn free(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     if covered { Ok(()) } else { Err(Errno::Enomem) }
 }
 
-/// Splits the folios that `start..end`, within one PMD, covers in part.
+/// Gives up the pages of `start..end`, within one PMD.
 fn free_in_pmd(m: &Machine, mm: &Mm, (start, end): (u64, u64)) {
-    if let Pmd::Leaf(entry) = mm.table.pmd(start) {
-        if end - start < mm.table.pmd_pages() && !entry.is_zero() {
-            split_unless_shared(m, m.folio(entry.page()));
-        }
+    if matches!(mm.table.pmd(start), Pmd::Leaf(_)) && !free_pmd(m, mm, (start, end)) {
         return;
     }
     let mut at = start;
@@ -115,18 +114,61 @@ fn free_in_pmd(m: &Machine, mm: &Mm, (start, end): (u64, u64)) {
         let folio = m.folio(entry.page());
         let inside = u64::from(folio.head.0 + folio.pages() - entry.page().0).min(len);
         let whole = m.policy.madv_free == MadvFree::LazyByFolio && inside == u64::from(folio.pages());
-        if folio.is_large()
-            && !whole
-            && !split_unless_shared(m, folio)
-            && m.policy.madv_free != MadvFree::LazyByFolio
-        {
-            // These kernels give up on the page table at the first folio that they cannot split.
-            return;
-        }
-        if (whole || !folio.is_large()) && !is_shared_by_mapcount(m, folio) {
-            swap_cache::try_free(m, folio);
+        if folio.is_large() && !whole {
+            // These pieces have their turn now.
+            if split_unless_shared(m, folio) {
+                continue;
+            }
+            if m.policy.madv_free != MadvFree::LazyByFolio {
+                // These kernels give up on the page table at the first folio that they cannot split.
+                return;
+            }
+        } else {
+            free_folio(m, mm, folio, (at, inside));
         }
         at += inside;
+    }
+}
+
+/// Gives up a PMD-mapped folio that the range covers; one that it covers in part is split. Says whether a table
+/// stands there now, whose entries have their turn.
+fn free_pmd(m: &Machine, mm: &Mm, (start, end): (u64, u64)) -> bool {
+    let Pmd::Leaf(entry) = mm.table.pmd(start) else { return true };
+    if entry.is_zero() {
+        return false;
+    }
+    let folio = m.folio(entry.page());
+    if end - start < mm.table.pmd_pages() {
+        return split_unless_shared(m, folio);
+    }
+    if is_shared(m, folio) {
+        return false;
+    }
+    let _guard = m.lock_table(mm, start);
+    m.frames.set_flag(folio, FolioFlag::Dirty, false);
+    mm.table.set_pmd(start, entry.with_old_and_clean());
+    mark_lazyfree(m, folio);
+    false
+}
+
+/// Gives up a folio that `pages` entries from `at` on map, all of its pages. One that is in the swap cache or was
+/// written through an entry that is gone stays if others map it.
+fn free_folio(m: &Machine, mm: &Mm, folio: Folio, (at, pages): (u64, u64)) {
+    let _guard = m.lock_table(mm, at);
+    if m.swap.holds(folio) || m.frames.has_flag(folio, FolioFlag::Dirty) {
+        if is_shared_by_mapcount(m, folio) || (m.swap.holds(folio) && !swap_cache::try_free(m, folio)) {
+            return;
+        }
+        m.frames.set_flag(folio, FolioFlag::Dirty, false);
+    }
+    mm.table.age_run(at, pages, true);
+    mark_lazyfree(m, folio);
+}
+
+/// `folio_mark_lazyfree()`, mm/swap.c. Kernels in which MADV_FREE only ages pages have no such mark.
+fn mark_lazyfree(m: &Machine, folio: Folio) {
+    if m.policy.madv_free != MadvFree::DontNeed {
+        m.frames.set_flag(folio, FolioFlag::LazyFree, true);
     }
 }
 
@@ -136,9 +178,12 @@ fn is_shared_by_mapcount(m: &Machine, folio: Folio) -> bool {
     entries.is_none_or(|entries| entries > i64::from(folio.pages()))
 }
 
+fn is_shared(m: &Machine, folio: Folio) -> bool {
+    m.ask(Query::MaybeShared, folio.head, &mut Tally::off()).value() != Some(0)
+}
+
 fn split_unless_shared(m: &Machine, folio: Folio) -> bool {
-    let shared = m.ask(Query::MaybeShared, folio.head, &mut Tally::off()).value() != Some(0);
-    !shared && split::split_held(m, folio, split::Request::PAGES)
+    !is_shared(m, folio) && split::split_held(m, folio, split::Request::PAGES)
 }
 
 /// MADV_HUGEPAGE and MADV_NOHUGEPAGE.
@@ -182,8 +227,12 @@ pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -
             return Err(Errno::Einval);
         }
         let access = if write { Access::PopulateWrite } else { Access::Read };
+        let touched = touch(m, mm, (at, stop - at), access);
+        if m.policy.populate_drains {
+            m.lru_drain();
+        }
         // What is left to fail with EFAULT lies behind the end of a file, or there is no huge page.
-        touch(m, mm, (at, stop - at), access).map_err(|errno| match errno {
+        touched.map_err(|errno| match errno {
             Errno::Efault if !m.policy.populate_says_efault => Errno::Enomem,
             other => other,
         })?;
@@ -195,15 +244,19 @@ pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -
 /// MADV_REMOVE: makes holes in the files that are mapped (`madvise_remove()`, mm/madvise.c).
 ///
 /// # Errors
-/// EINVAL at an area that is locked or maps no file; EACCES at one that is private or read-only; ENOMEM if some
+/// EINVAL at an area that is locked or maps no file; EACCES at one that is private, and up to 6.6 at one that is read-only; ENOMEM if some
 /// of the range is not mapped. What comes before stays done.
 pub fn remove(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     let end = start + pages;
     let covered = mm.vmas.borrow().covers(start, end);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     for area in &areas {
+        if area.hugetlb.is_some() {
+            hugetlb::remove(m, mm, area, (start.max(area.start), end.min(area.end)))?;
+            continue;
+        }
         let file = area.file.filter(|_| !area.locked).ok_or(Errno::Einval)?;
-        if !file.shared || !area.protection.write {
+        if !file.shared || !(area.protection.write || m.policy.remove_takes_read_only) {
             return Err(Errno::Eacces);
         }
         let (from, to) = (start.max(area.start), end.min(area.end));

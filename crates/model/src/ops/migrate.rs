@@ -129,6 +129,8 @@ fn move_folio(m: &Machine, old: Folio, node: u8) {
         m.unqueue(old);
         m.frames.copy_content(old.range(), new.head);
         m.frames.set_node(new, node);
+        m.frames.copy_flags(old, new);
+        m.move_quirks(old, new);
         if old.kind == Kind::Ksm {
             m.frames.set_kind(new, Kind::Ksm, m.frames.mapping(old));
             m.ksm.moved(old.head, new.head);
@@ -142,7 +144,7 @@ fn move_folio(m: &Machine, old: Folio, node: u8) {
         }
         match m.policy.migrate_queue {
             MigrateQueue::AsUnmapped if queued => m.queue(new, partial),
-            MigrateQueue::Forget if queued => m.note(Quirk::QueueForgotten),
+            MigrateQueue::Forget if queued => m.note(Quirk::QueueForgotten, new),
             _ => {}
         }
     } else {
@@ -171,6 +173,6 @@ fn note_lost_bias(m: &Machine, folio: Folio) {
         && folio.is_large()
         && both(folio)
     {
-        m.note(Quirk::LostBias);
+        m.note(Quirk::LostBias, folio);
     }
 }

@@ -77,7 +77,6 @@ pub(super) fn unmap_file(m: &Machine, folio: Folio, place: &Place) {
     let mut at = place.start;
     let mut removed = false;
     while at < place.end {
-        let _guard = m.lock_table(mm, at);
         if let Pmd::Leaf(entry) = mm.table.pmd(at) {
             let end = mm.table.pmd_end(at);
             if entry.is_present() && folio.range().contains(entry.page()) {
@@ -87,6 +86,7 @@ pub(super) fn unmap_file(m: &Machine, folio: Folio, place: &Place) {
             at = end;
             continue;
         }
+        let _guard = m.lock_table(mm, at);
         let (entry, len) = m.batch(&mm.table, at, place.end - at, Alike::IgnoringWrite);
         let len = len.max(1);
         if entry.is_present() && !entry.is_zero() && folio.range().contains(entry.page()) {
@@ -121,6 +121,7 @@ fn unmap_ptes(
     if exclusive && m.rmap().folio_try_share_anon_rmap_pte(pages, pinned).is_err() {
         return u64::from(alike);
     }
+    m.note_dirty(folio, entry);
     let by = m.removing(mm, &place.vma, folio, pages.len);
     mm.table.set_run(at, u64::from(pages.len), entry.to_migration(exclusive));
     let lost = m.rmap().folio_remove_rmap_ptes(folio, pages, &by);
@@ -144,9 +145,10 @@ fn unmap_pmd(m: &Machine, folio: Folio, place: &Place, (at, entry): (u64, Entry)
     let _guard = m.lock_table(mm, at);
     let head = PageRange::one(folio.head);
     let exclusive = m.rmap().exclusive(head) > 0;
-    if exclusive && m.rmap().folio_try_share_anon_rmap_pte(head, pinned).is_err() {
+    if exclusive && m.rmap().folio_try_share_anon_rmap_pmd(folio, pinned).is_err() {
         return;
     }
+    m.note_dirty(folio, entry);
     let by = m.removing(mm, vma, folio, folio.pages());
     let start = mm.table.pmd_start(at);
     match pmds {
@@ -182,8 +184,7 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
                 } else {
                     m.rmap().folio_add_file_rmap_pmd(new, &by);
                 }
-                let write = entry.is_writable();
-                mm.table.set_pmd(mm.table.pmd_start(at), Entry::present(to, write));
+                mm.table.set_pmd(mm.table.pmd_start(at), present(m, entry, to));
             }
             at = mm.table.pmd_end(at);
             continue;
@@ -216,12 +217,18 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
         } else {
             m.rmap().folio_add_file_rmap_ptes(piece, pages, &by);
         }
-        mm.table.set_run(at, u64::from(pages.len), Entry::present(first, entry.is_writable()));
+        mm.table.set_run(at, u64::from(pages.len), present(m, entry, first));
         at += u64::from(pages.len);
     }
     if restored {
         m.phase(Phase::Remapped, Some(mm.id), PageRange::new(to, folio.pages()));
     }
+}
+
+/// The entry that a migration entry becomes. Up to 6.0 it forgets that the page was accessed.
+fn present(m: &Machine, entry: Entry, page: Pfn) -> Entry {
+    let present = entry.from_migration(page);
+    if m.policy.migration_keeps_accessed { present } else { present.with_old() }
 }
 
 /// Maps folios of one page each that follow each other, where as many migration entries wait for them from `at`
@@ -239,7 +246,7 @@ fn remap_small(
     if pages.len > 0 {
         m.counters().add_each(Field::Refcount, pages, 1);
         m.rmap().folio_add_anon_rmap_pte_each(pages, entry.is_exclusive());
-        mm.table.set_run(at, u64::from(pages.len), Entry::present(first, entry.is_writable()));
+        mm.table.set_run(at, u64::from(pages.len), present(m, entry, first));
     }
     u64::from(pages.len)
 }

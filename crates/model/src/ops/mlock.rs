@@ -24,7 +24,11 @@ pub fn lock(m: &Machine, mm: &Mm, range: (u64, u64)) -> Outcome {
         // A shared mapping has no copies to make.
         let copies = area.protection.write && !area.is_shared();
         let access = if copies { Access::PopulateWrite } else { Access::Read };
-        touch(m, mm, (at, stop - at), access).map_err(|errno| match errno {
+        let touched = touch(m, mm, (at, stop - at), access);
+        if m.policy.populate_drains {
+            m.lru_drain();
+        }
+        touched.map_err(|errno| match errno {
             Errno::Enomem => Errno::Eagain,
             _ => Errno::Enomem,
         })?;
@@ -56,6 +60,10 @@ fn set_locked(m: &Machine, mm: &Mm, (start, pages): (u64, u64), locked: bool) ->
         if area.locked != locked && area.hugetlb.is_none() {
             vma::cut(m, mm, at, stop)?;
             mm.vmas.borrow_mut().update(at, stop, |vma| vma.locked = locked);
+            if m.policy.populate_drains {
+                // `mlock_vma_pages_range()`, mm/mlock.c, v6.18.
+                m.lru_drain();
+            }
         }
         at = stop;
     }

@@ -10,6 +10,7 @@ pub mod fork;
 pub mod hold;
 pub mod hugetlb;
 pub mod ksm;
+mod lazyfree;
 pub mod madvise;
 pub mod migrate;
 mod migration_entry;

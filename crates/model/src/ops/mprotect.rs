@@ -1,5 +1,6 @@
 //! mprotect.
 
+use super::fault::{Access, touch};
 use super::{Outcome, split_pmd, vma};
 use crate::event::Errno;
 use crate::machine::lock::Lock;
@@ -13,10 +14,11 @@ use crate::machine::{Machine, Mm};
 /// # Errors
 /// ENOMEM if some of it is not mapped, EINVAL where a huge page would be cut; what lies in front is changed.
 pub fn protect(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Protection) -> Outcome {
-    let _guard = m.lock(Lock::Mmap(mm.id));
+    let guard = m.lock(Lock::Mmap(mm.id));
     let end = start + pages;
     let mut at = start;
     let mut outcome = Ok(());
+    let mut populated: Vec<(u64, u64)> = Vec::new();
     while at < end {
         let Some(area) = mm.vmas.borrow().find(at) else {
             outcome = Err(Errno::Enomem);
@@ -30,10 +32,22 @@ pub fn protect(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Pro
             }
             mm.vmas.borrow_mut().update(at, stop, |vma| vma.protection = protection);
             change_entries(m, mm, (at, stop), protection, writes_unasked(m, &area));
+            let becomes_writable = protection.write && !area.protection.write;
+            if m.policy.mprotect_populates && becomes_writable && area.locked && !area.is_shared() {
+                populated.push((at, stop - at));
+            }
         }
         at = stop;
     }
     vma::merge(m, mm, start, end);
+    drop(guard);
+    // The kernel does this area by area, and does not look whether it succeeded.
+    for range in populated {
+        let _ = touch(m, mm, range, Access::PopulateWrite);
+        if m.policy.populate_drains {
+            m.lru_drain();
+        }
+    }
     outcome
 }
 

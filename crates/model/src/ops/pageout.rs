@@ -1,4 +1,5 @@
-//! MADV_PAGEOUT: anonymous memory is swapped out.
+//! MADV_PAGEOUT: anonymous memory is swapped out, or dropped where MADV_FREE gave it up; MADV_COLD, which only
+//! makes it look unused.
 //!
 //! Sources: `madvise_cold_or_pageout_pte_range()` (mm/madvise.c, v5.10, v6.1, v6.8, v6.11);
 //! `shrink_page_list()`, later `shrink_folio_list()` (mm/vmscan.c, v5.10 to v7.2); `try_to_unmap_one()` (mm/rmap.c);
@@ -6,9 +7,10 @@
 
 use super::rmap_walk::{self, Place};
 use super::split::{self, Request};
-use super::{Outcome, split_pmd, swap_cache};
+use super::{Outcome, lazyfree, split_pmd, swap_cache};
 use crate::event::{Errno, Phase, Refusal, Why};
 use crate::field::Field;
+use crate::machine::frames::FolioFlag;
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::{Machine, Mm};
@@ -16,11 +18,33 @@ use crate::policy::{ReclaimSplits, SharedTest};
 use crate::query::{Answer, Query, Tally};
 use crate::units::{Folio, Level, PageRange, Pfn};
 
+/// What is done with folios that others do not map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Advice {
+    /// They are reclaimed.
+    Pageout,
+    /// They are put where reclaim looks first. The batch in which the kernel collects them is taken for drained.
+    Cold,
+}
+
 /// MADV_PAGEOUT of `start .. start + pages`. Folios that others map too are left alone.
 ///
 /// # Errors
-/// EINVAL before 5.4 and at an area that is locked or of huge pages; ENOMEM if some of the range is not mapped, the rest is done.
-pub fn madvise(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
+/// EINVAL before 5.4 and at an area that is locked or of huge pages; ENOMEM if some of the range is not mapped,
+/// the rest is done.
+pub fn madvise(m: &Machine, mm: &Mm, range: (u64, u64)) -> Outcome {
+    advise(m, mm, range, Advice::Pageout)
+}
+
+/// MADV_COLD of `start .. start + pages`: folios that it covers in part are split all the same.
+///
+/// # Errors
+/// As [`madvise`].
+pub fn cold(m: &Machine, mm: &Mm, range: (u64, u64)) -> Outcome {
+    advise(m, mm, range, Advice::Cold)
+}
+
+fn advise(m: &Machine, mm: &Mm, (start, pages): (u64, u64), advice: Advice) -> Outcome {
     if !m.policy.madv_pageout {
         return Err(Errno::Einval);
     }
@@ -37,10 +61,12 @@ pub fn madvise(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
         while let Some(found) = mm.table.next_pmd(at, stop) {
             let next = stop.min(mm.table.pmd_end(found));
             // What a reclaim splits changes what the next folio is, so that they are found by page.
-            for page in candidates(m, mm, (found, next)) {
+            for page in candidates(m, mm, (found, next), advice) {
                 let Some(folio) = m.frames.folio(page).filter(|folio| folio.head == page) else { continue };
-                m.get_refs(folio, 1);
-                reclaim(m, folio);
+                if advice == Advice::Pageout {
+                    m.get_refs(folio, 1);
+                    reclaim(m, folio);
+                }
             }
             at = next;
         }
@@ -50,7 +76,8 @@ pub fn madvise(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
 
 /// The folios of `start..end`, within one PMD, that are to be reclaimed; those that it covers in part are split
 /// first.
-fn candidates(m: &Machine, mm: &Mm, (start, end): (u64, u64)) -> Vec<Pfn> {
+fn candidates(m: &Machine, mm: &Mm, (start, end): (u64, u64), advice: Advice) -> Vec<Pfn> {
+    let ages = advice == Advice::Cold || m.policy.pageout_ages;
     if let Pmd::Leaf(entry) = mm.table.pmd(start) {
         if entry.is_zero() {
             return Vec::new();
@@ -61,6 +88,10 @@ fn candidates(m: &Machine, mm: &Mm, (start, end): (u64, u64)) -> Vec<Pfn> {
             return Vec::new();
         }
         if end - start == mm.table.pmd_pages() {
+            if ages {
+                let _guard = m.lock_table(mm, start);
+                mm.table.set_pmd(start, entry.with_old());
+            }
             return vec![folio.head];
         }
         if !split::split_held(m, folio, Request::PAGES) {
@@ -93,6 +124,10 @@ fn candidates(m: &Machine, mm: &Mm, (start, end): (u64, u64)) -> Vec<Pfn> {
         }
         let step = if folio.is_large() { len } else { 1 };
         if mapped_once(m, folio) {
+            if ages {
+                let _guard = m.lock_table(mm, at);
+                mm.table.age_run(at, step, false);
+            }
             found.push(folio.head);
         } else {
             m.refuse(Refusal { folio, why: Why::Shared });
@@ -152,6 +187,9 @@ fn swap_out(m: &Machine, folio: Folio) -> Result<Next, Why> {
     if places.iter().any(locks) {
         return Err(Why::Locked);
     }
+    if m.frames.has_flag(folio, FolioFlag::LazyFree) {
+        return lazyfree::drop_folio(m, folio, &places).map(|()| Next::Done);
+    }
     if !m.swap.holds(folio) {
         let pinned = m.ask(Query::MaybeDmaPinned, folio.head, &mut Tally::off()).value() == Some(1);
         let (refcount, expected) = (i64::from(m.refcount(folio)), m.expected_refcount(folio) + 1);
@@ -195,6 +233,7 @@ fn splits_first(m: &Machine, folio: Folio) -> bool {
 /// Turns every entry of one area into a swap entry, page by page; a PMD is split before.
 fn unmap(m: &Machine, folio: Folio, place: &Place) {
     let mm = &place.mm;
+    let pinned = m.ask(Query::MaybeDmaPinned, folio.head, &mut Tally::off()).value() == Some(1);
     let mut removed = false;
     for at in place.start..place.end {
         if let Pmd::Leaf(entry) = mm.table.pmd(at) {
@@ -208,10 +247,13 @@ fn unmap(m: &Machine, folio: Folio, place: &Place) {
         if !entry.is_present() || entry.is_zero() || !folio.range().contains(entry.page()) {
             continue;
         }
-        removed = true;
         let page = PageRange::one(entry.page());
         let exclusive = m.rmap().exclusive(page) > 0;
-        m.rmap().set_exclusive(page, false);
+        if exclusive && m.rmap().folio_try_share_anon_rmap_pte(page, pinned).is_err() {
+            // It was pinned when it was in the cache already: reclaim gives up on this area.
+            break;
+        }
+        removed = true;
         let slot = m.swap.slot_of(folio, page.first).expect("it was put into the cache");
         m.swap.use_slots(slot, 1);
         let by = m.removing(mm, &place.vma, folio, 1);

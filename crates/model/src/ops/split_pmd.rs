@@ -32,6 +32,7 @@ pub fn split_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) {
         drop(guard);
         return split_all::split_for_all(m, folio);
     }
+    m.note_dirty(folio, entry);
     // The area maps all pages before and after; the entries become N instead of one.
     let pages = folio.pages();
     let adds = m.adding(mm, vma, folio, 0);

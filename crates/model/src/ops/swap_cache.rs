@@ -4,6 +4,7 @@
 //! (mm/swapfile.c, v5.4 to v5.18); `folio_free_swap()` (v6.1 to v7.2); `free_swap_cache()` (mm/swap_state.c).
 
 use super::rmap_walk;
+use crate::machine::frames::FolioFlag;
 use crate::machine::{Machine, Quirk};
 use crate::query::{Query, Tally};
 use crate::units::Folio;
@@ -13,7 +14,7 @@ pub(super) fn remove(m: &Machine, folio: Folio) {
     m.swap.remove(folio, |page| m.frames.content(page));
     // Meanwhile nobody queued it; who looks only at the queue does not find it any more.
     if folio.is_large() && (1..i64::from(folio.pages())).contains(&rmap_walk::count_entries(m, folio)) {
-        m.note(Quirk::SwapCacheUnqueued);
+        m.note(Quirk::SwapCacheUnqueued, folio);
     }
     m.put_refs(folio, folio.pages() as i32);
 }
@@ -24,6 +25,8 @@ pub(super) fn try_free(m: &Machine, folio: Folio) -> bool {
     let free = m.swap.holds(folio) && !m.swap.is_swapped(folio);
     if free {
         remove(m, folio);
+        // Nothing else has what it holds any more.
+        m.frames.set_flag(folio, FolioFlag::Dirty, true);
     }
     free
 }

@@ -6,12 +6,12 @@
 use super::fault::{self, Access};
 use super::{Outcome, swap_cache};
 use crate::event::{Errno, Phase};
-use crate::machine::frames::Mapping;
+use crate::machine::frames::{Content, Mapping};
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
 use crate::policy::SwapIn;
-use crate::units::{Folio, Order, PageRange, Pfn};
+use crate::units::{Folio, Kind, Order, PageRange, Pfn};
 
 /// A fault at `at`, where a swap entry stands. A write that may not go to the page as it is finds a read-only
 /// entry afterwards.
@@ -36,6 +36,19 @@ pub(super) fn fault(m: &Machine, mm: &Mm, vma: &Vma, at: u64, access: Access) ->
     }
     map(m, mm, vma, (start, folio, pages), exclusive, writable);
     Ok(())
+}
+
+/// As a read fault, for a collapse, which does not wait: `false` if the page is only being read now. What is known
+/// to be zeroes need not be read.
+pub(super) fn for_collapse(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Result<bool, Errno> {
+    let slot = mm.table.read(at).slot();
+    let zeroes = m.policy.swap_knows_zeroes && m.swap.content(slot) == Content::default();
+    if m.swap.page_of(slot).is_none() && !zeroes {
+        cached_page(m, vma, at, slot)?;
+        return Ok(false);
+    }
+    fault(m, mm, vma, at, Access::Read)?;
+    Ok(true)
 }
 
 /// The page of the cache for a slot, which is read into a fresh one if it is not there. Neighbours that the
@@ -116,14 +129,15 @@ fn prepare_exclusive(
     if m.swap.is_full() || vma.locked || (writes && m.refcount(folio) == 1 + cached) {
         swap_cache::try_free(m, folio);
     }
-    let exclusive = first.is_exclusive() || m.refcount(folio) == 1;
+    let exclusive = folio.kind != Kind::Ksm && (first.is_exclusive() || m.refcount(folio) == 1);
     (exclusive, exclusive && writes)
 }
 
 /// Up to 5.18: takes the entry from its slot; says whether the page may be written.
 fn prepare_by_mapcount(m: &Machine, vma: &Vma, folio: Folio, entry: Entry, writes: bool) -> bool {
     let faulting = m.swap.uses(entry.slot());
-    let writable = writes && swap_cache::reuse_by_mapcount(m, folio, faulting);
+    // A merged page is copied by the next write.
+    let writable = writes && folio.kind != Kind::Ksm && swap_cache::reuse_by_mapcount(m, folio, faulting);
     m.swap.unuse(entry.slot());
     if m.swap.is_full() || vma.locked {
         swap_cache::try_free(m, folio);
@@ -149,15 +163,15 @@ fn map(
     m.phase(Phase::Mapped, Some(mm.id), folio.range());
 }
 
-/// swapon: the device is as large as memory.
+/// swapon of a device with so many slots.
 ///
 /// # Errors
 /// EBUSY if it is on already.
-pub fn swapon(m: &Machine) -> Outcome {
+pub fn swapon(m: &Machine, slots: u32) -> Outcome {
     if m.swap.is_on() {
         return Err(Errno::Ebusy);
     }
-    m.swap.turn_on(m.config.borrow().frames);
+    m.swap.turn_on(slots);
     Ok(())
 }
 

@@ -37,6 +37,12 @@ pub(super) fn remove(c: &dyn Counters, page: Pfn) -> Unmapped {
     Unmapped { pages: u32::from(last), pmd: false, lost: Lost::of(u32::from(last), false) }
 }
 
+/// As [`remove`], of a page each of so many folios; nobody queues them for a split.
+pub(crate) fn remove_each(c: &dyn Counters, pages: PageRange) -> Unmapped {
+    let last = c.add_each(Field::Mapcount, pages, -1).last;
+    Unmapped { pages: last, pmd: false, lost: Lost::None }
+}
+
 pub(super) fn mapcount(c: &dyn Counters, page: Pfn, tally: &mut Tally) -> Answer<i64> {
     Answer::Exact(plus_one(c, Field::Mapcount, page, "{} + 1", tally))
 }

@@ -180,7 +180,11 @@ impl Display for KernelVerb {
             }
             KernelVerb::Khugepaged(region) => write!(f, "khugepaged {region}"),
             KernelVerb::Ksm(passes) => write!(f, "ksm {passes}"),
-            KernelVerb::Swap(on) => write!(f, "swap {}", if *on { "on" } else { "off" }),
+            KernelVerb::SwapOn(size) => {
+                f.write_str("swap on")?;
+                size.iter().try_for_each(|size| write!(f, " {size}"))
+            }
+            KernelVerb::SwapOff => f.write_str("swap off"),
             KernelVerb::Hugetlb(pages) => write!(f, "hugetlb {pages}"),
             KernelVerb::Thp(mode) => write!(f, "thp {mode}"),
             KernelVerb::Mthp(size, mode) => write!(f, "mthp {size} {mode}"),

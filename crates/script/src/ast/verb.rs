@@ -145,8 +145,10 @@ pub enum KernelVerb {
     Khugepaged(Region),
     /// ksmd makes this many full passes.
     Ksm(u32),
-    /// swapon(2) or swapoff(2).
-    Swap(bool),
+    /// swapon(2) of a device of this size, or as large as memory.
+    SwapOn(Option<Size>),
+    /// swapoff(2).
+    SwapOff,
     /// The number of hugetlb pages in the pool.
     Hugetlb(u32),
     /// `transparent_hugepage/enabled`.

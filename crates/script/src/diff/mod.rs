@@ -59,6 +59,8 @@ pub struct Difference {
     pub field: &'static str,
     /// What it is about: `A.x pss_kb`, `folio 512 (order 0) refcount`.
     pub path: String,
+    /// The first frame that differs, as the trace numbers them, where it is about folios.
+    pub frame: Option<u64>,
     /// The pages that differ, of a list over pages: `pages 10..11`, counted from the start of the folio
     /// or the mapping.
     pub pages: Option<String>,

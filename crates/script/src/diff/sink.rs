@@ -69,7 +69,7 @@ impl<'a> Sink<'a> {
         kind: Kind,
         field: &'static str,
         place: &Place<'_>,
-        pages: Option<String>,
+        pages: Option<(u64, String)>,
         model: &dyn fmt::Display,
         recording: &dyn fmt::Display,
     ) {
@@ -77,6 +77,11 @@ impl<'a> Sink<'a> {
             return;
         }
         let text = |value: &dyn fmt::Display| plain(&value.to_string(), MAX_QUOTE);
+        let first = pages.as_ref().map_or(0, |(first, _)| *first);
+        let frame = match place {
+            Place::Folios { start, .. } => Some(start.saturating_add(first)),
+            _ => None,
+        };
         let place = text(place);
         // A process, a mapping or a folio that one side lacks is named by its place alone.
         let path = match (place.is_empty(), field) {
@@ -90,7 +95,8 @@ impl<'a> Sink<'a> {
             kind,
             field,
             path,
-            pages,
+            frame,
+            pages: pages.map(|(_, text)| text),
             model: text(model),
             recording: text(recording),
         });
@@ -151,7 +157,7 @@ impl<'a> Sink<'a> {
             if index == last && more > 0 {
                 pages.push_str(&format!(" and {more} more range{}", if more == 1 { "" } else { "s" }));
             }
-            self.push(Kind::Value, field, place, Some(pages), &model, &recording);
+            self.push(Kind::Value, field, place, Some((start, pages)), &model, &recording);
         }
     }
 }

@@ -44,7 +44,7 @@ impl Verb {
             Verb::Migrate => "migrate P.REGION to NODE [all]",
             Verb::Khugepaged => "khugepaged P.REGION",
             Verb::Ksm => "ksm PASSES",
-            Verb::Swap => "swap on|off",
+            Verb::Swap => "swap on [SIZE]|off",
             Verb::Hugetlb => "hugetlb N",
             Verb::Thp => "thp always|madvise|never",
             Verb::Mthp => "mthp SIZE always|madvise|inherit|never",
@@ -96,7 +96,7 @@ impl Statement<'_, '_> {
             }
             Verb::Khugepaged => KernelVerb::Khugepaged(self.foreign_region()?),
             Verb::Ksm => KernelVerb::Ksm(self.number_in("a number of passes", 1, MOST)? as u32),
-            Verb::Swap => KernelVerb::Swap(self.choice::<Switch>()? == Switch::On),
+            Verb::Swap => self.swap()?,
             Verb::Hugetlb => KernelVerb::Hugetlb(self.number_in("a number of pages", 0, MOST)? as u32),
             Verb::Thp => KernelVerb::Thp(self.choice()?),
             Verb::Mthp => KernelVerb::Mthp(self.folio_size()?, self.choice()?),
@@ -104,6 +104,16 @@ impl Statement<'_, '_> {
             Verb::Tune => KernelVerb::Tune { key: self.name("a tunable")?, value: self.value()? },
             Verb::Lru => KernelVerb::Lru(self.choice()?),
         })
+    }
+
+    fn swap(&mut self) -> Parsed<KernelVerb> {
+        if self.choice::<Switch>()? == Switch::Off {
+            return Ok(KernelVerb::SwapOff);
+        }
+        // What follows is a size if it begins like one.
+        self.cursor.skip_blanks();
+        let size = self.cursor.peek().is_ascii_digit() || self.cursor.peek() == b'p';
+        Ok(KernelVerb::SwapOn(if size { Some(self.size()?) } else { None }))
     }
 
     fn file(&mut self) -> Parsed<KernelVerb> {

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use super::world::{Hold, Page, Process};
+use super::huge::Pool;
+use super::world::{File, Hold, Page, Process};
 use super::{Prng, Shape};
 use crate::ast::{
-    Action, Advice, Backing, Hold as Batch, KernelVerb, MthpMode, Name, Outcome, Pages, ProcessVerb,
-    Protection, Region, Size, Thp, ThpMode, Value,
+    Action, Advice, Backing, FileKind, Hold as Batch, Huge, KernelVerb, MthpMode, Name, Outcome, Pages,
+    ProcessVerb, Protection, Region, ShmemMthpMode, Size, Thp, ThpMode, Value,
 };
 use crate::diagnostic::Span;
 
 /// Names of processes; the first is there from the start.
 const PROCESSES: [&str; 8] = ["A", "B", "C", "D", "E", "F", "G", "H"];
 /// Names of mappings, the last ones for reserved ranges.
-const MAPPINGS: [&str; 3] = ["x", "y", "z"];
+pub(super) const MAPPINGS: [&str; 3] = ["x", "y", "z"];
 const RESERVED: [&str; 2] = ["u", "v"];
+/// Names of files.
+const FILES: [&str; 3] = ["f", "g", "h"];
 
 /// A kind of step, and how often it comes where nothing else decides.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,9 +54,16 @@ enum Kind {
     Lru,
     Swap,
     Pageout,
+    HugeMmap,
+    Pool,
+    File,
+    Truncate,
+    Punch,
+    Remove,
+    ShmemSize,
 }
 
-const KINDS: [(Kind, u32); 32] = [
+const KINDS: [(Kind, u32); 39] = [
     (Kind::Mmap, 8),
     (Kind::Reserve, 2),
     (Kind::Read, 6),
@@ -86,27 +96,33 @@ const KINDS: [(Kind, u32); 32] = [
     (Kind::Lru, 2),
     (Kind::Swap, 4),
     (Kind::Pageout, 10),
+    (Kind::HugeMmap, 6),
+    (Kind::Pool, 2),
+    (Kind::File, 6),
+    (Kind::Truncate, 3),
+    (Kind::Punch, 4),
+    (Kind::Remove, 2),
+    (Kind::ShmemSize, 3),
 ];
-
-/// NUMA nodes of a random scenario.
-pub(super) const NODES: u32 = 2;
 
 /// Draws steps that are possible.
 pub(super) struct Chooser {
-    prng: Prng,
+    pub(super) prng: Prng,
     weights: Vec<u32>,
     pmd_order: u8,
-    /// Some size of folios was enabled or disabled.
-    sizes_set: bool,
-    /// There is swap now; there was some time; MADV_FREE was called; ksmd ran.
+    /// There is swap now.
     swap: bool,
-    swapped: bool,
-    freed: bool,
-    merged: bool,
-    most_pages: u64,
+    pub(super) most_pages: u64,
     most_processes: usize,
     pins: bool,
-    processes: BTreeMap<&'static str, Process>,
+    nodes: u32,
+    pins_shmem: bool,
+    /// There are files in this scenario; some were mapped.
+    with_files: bool,
+    mapped_files: bool,
+    files: Vec<File>,
+    pub(super) processes: BTreeMap<&'static str, Process>,
+    pub(super) pool: Pool,
 }
 
 impl Chooser {
@@ -117,19 +133,22 @@ impl Chooser {
             Kind::Mmap | Kind::Write => weight,
             _ => weight * prng.pick(&[0, 1, 1, 1, 1, 3, 6]),
         });
+        let with_files = shape.files && prng.chance(1, 2);
         Chooser {
             prng,
             weights: weights.to_vec(),
             pmd_order,
-            sizes_set: false,
             swap: false,
-            swapped: false,
-            freed: false,
-            merged: false,
             most_pages: shape.pages.unwrap_or(if pmd_order == 9 { 2 << 9 } else { 3 << pmd_order }).max(1),
             most_processes: shape.processes.clamp(1, PROCESSES.len()),
             pins: shape.pins,
+            nodes: shape.nodes.clamp(1, 255),
+            pins_shmem: shape.pins_shmem,
+            with_files,
+            mapped_files: false,
+            files: Vec::new(),
             processes: BTreeMap::from([(PROCESSES[0], Process::default())]),
+            pool: Pool::default(),
         }
     }
 
@@ -144,6 +163,8 @@ impl Chooser {
             let names: Vec<&'static str> = self.processes.keys().copied().collect();
             let name = self.prng.pick(&names);
             let step = match kind {
+                Kind::HugeMmap => self.huge_mmap(name),
+                Kind::Fork => self.fork(name),
                 Kind::Split
                 | Kind::Collapse
                 | Kind::Migrate
@@ -153,7 +174,12 @@ impl Chooser {
                 | Kind::Thp
                 | Kind::Tune
                 | Kind::Lru
-                | Kind::Swap => self.kernel(kind, name).map(|verb| (Action::Kernel(verb), Outcome::Any)),
+                | Kind::Pool
+                | Kind::Swap
+                | Kind::File
+                | Kind::Truncate
+                | Kind::Punch
+                | Kind::ShmemSize => self.kernel(kind, name).map(|verb| (Action::Kernel(verb), Outcome::Any)),
                 _ => self
                     .process(kind, name)
                     .map(|(verb, outcome)| (Action::Process { name: Name::new(name), verb }, outcome)),
@@ -174,7 +200,6 @@ impl Chooser {
         let verb = match kind {
             Kind::Mmap => return self.mmap(name).map(|verb| (verb, Outcome::Ok)),
             Kind::Reserve => return self.reserve(name).map(|verb| (verb, Outcome::Ok)),
-            Kind::Fork => return self.fork(name).map(|verb| (verb, Outcome::Ok)),
             Kind::Exit => return self.exit(name).map(|verb| (verb, Outcome::Ok)),
             Kind::Get | Kind::Pin => {
                 return self.hold(name, kind == Kind::Pin).map(|verb| (verb, Outcome::Ok));
@@ -182,8 +207,10 @@ impl Chooser {
             Kind::Drop => return self.drop_hold(name).map(|verb| (verb, Outcome::Ok)),
             Kind::Munmap => {
                 let (mapping, range, region) = self.region(name)?;
-                self.world(name).unmap(&mapping, range);
-                return Some((ProcessVerb::Munmap(region), Outcome::Ok));
+                let pmd = 1 << self.pmd_order;
+                let whole = self.world(name).unmap(&mapping, range, pmd);
+                let outcome = if whole { Outcome::Ok } else { Outcome::Any };
+                return Some((ProcessVerb::Munmap(region), outcome));
             }
             Kind::Mprotect => return self.mprotect(name).map(|verb| (verb, Outcome::Any)),
             Kind::Mremap => return self.mremap(name).map(|verb| (verb, Outcome::Any)),
@@ -192,7 +219,12 @@ impl Chooser {
             Kind::Fill => ProcessVerb::Fill(self.region(name)?.2, self.prng.pick(&[0, 0, 1, 65, 65, 66])),
             Kind::Mlock => ProcessVerb::Mlock(self.region(name)?.2),
             Kind::Munlock => ProcessVerb::Munlock(self.region(name)?.2),
-            Kind::DontNeed => ProcessVerb::Madvise(self.region(name)?.2, Advice::DontNeed),
+            Kind::DontNeed => {
+                let (mapping, range, region) = self.region(name)?;
+                let pmd = 1 << self.pmd_order;
+                self.world(name).give_up(&mapping, range, pmd);
+                ProcessVerb::Madvise(region, Advice::DontNeed)
+            }
             Kind::Advise => {
                 let advice = self.prng.pick(&[Advice::Hugepage, Advice::Hugepage, Advice::NoHugepage]);
                 ProcessVerb::Madvise(self.region(name)?.2, advice)
@@ -208,17 +240,22 @@ impl Chooser {
             Kind::SplitPmd => ProcessVerb::SplitPmd(self.region(name)?.2),
             Kind::MadvFree => {
                 let advice = self.prng.pick(&[Advice::Free, Advice::Collapse, Advice::Collapse]);
-                // Collapsing what is swapped is not modelled.
-                let swaps = self.swapped && (advice == Advice::Collapse || self.prng.chance(3, 4));
-                if swaps {
+                if self.mapped_files && advice == Advice::Collapse {
                     return None;
                 }
-                self.freed |= advice == Advice::Free;
                 ProcessVerb::Madvise(self.region(name)?.2, advice)
             }
-            // Nor is reclaim of what MADV_FREE gave up; without swap it only splits.
-            Kind::Pageout if self.freed || self.merged || (!self.swap && self.prng.chance(3, 4)) => {
-                return None;
+            Kind::Remove if !self.mapped_files && !self.has_huge() => return None,
+            Kind::Remove => {
+                let (mapping, _, region) = self.region(name)?;
+                self.removed_huge(name, &mapping);
+                ProcessVerb::Madvise(region, Advice::Remove)
+            }
+            Kind::Pageout if self.mapped_files => return None,
+            // Without swap it only splits, or drops what MADV_FREE gave up.
+            Kind::Pageout if !self.swap && self.prng.chance(1, 2) => return None,
+            Kind::Pageout if self.prng.chance(1, 5) => {
+                ProcessVerb::Madvise(self.region(name)?.2, Advice::Cold)
             }
             Kind::Pageout => ProcessVerb::Madvise(self.region(name)?.2, Advice::Pageout),
             _ => unreachable!("the kernel's"),
@@ -238,8 +275,7 @@ impl Chooser {
                 let at = self.prng.chance(1, 3).then(|| self.prng.below(pages));
                 KernelVerb::Split { region, order, at, list: self.prng.chance(1, 4) }
             }
-            // With sizes below a PMD khugepaged of 7.2 does more than is modelled.
-            Kind::Collapse if self.sizes_set || self.swapped => return None,
+            Kind::Collapse if self.mapped_files => return None,
             Kind::Collapse => {
                 let (_, _, region) = self.region(name)?;
                 KernelVerb::Khugepaged(Region { process: Some(Name::new(name)), ..region })
@@ -249,24 +285,24 @@ impl Chooser {
                 let region = Region { process: Some(Name::new(name)), ..region };
                 KernelVerb::Migrate {
                     region,
-                    node: self.prng.below(NODES.into()) as u32,
+                    node: self.prng.below(self.nodes.into()) as u32,
                     all: self.prng.chance(1, 2),
                 }
             }
-            // Nor is merging what is swapped, or swapping what was merged.
-            Kind::Ksm if self.swapped => return None,
-            Kind::Ksm => {
-                self.merged = true;
-                KernelVerb::Ksm(self.prng.pick(&[1, 2, 2, 2, 3]))
-            }
+            Kind::Ksm => KernelVerb::Ksm(self.prng.pick(&[1, 2, 2, 2, 3])),
             // Mostly it stays on, so that something is swapped.
-            Kind::Swap if self.merged || (self.swap && self.prng.chance(4, 5)) => return None,
+            Kind::Swap if self.swap && self.prng.chance(4, 5) => return None,
             Kind::Swap => {
                 self.swap = !self.swap;
-                self.swapped = true;
-                KernelVerb::Swap(self.swap)
+                let small = self.prng.chance(1, 3).then(|| Size::Pages(1 + self.prng.below(2 << pmd)));
+                if self.swap { KernelVerb::SwapOn(small) } else { KernelVerb::SwapOff }
             }
+            Kind::File | Kind::Truncate | Kind::Punch | Kind::ShmemSize if !self.with_files => return None,
+            Kind::File => return self.make_file(),
+            Kind::Truncate | Kind::Punch => return self.cut_file(kind),
+            Kind::ShmemSize => self.size_of_shmem(),
             Kind::PutBack => KernelVerb::PutBack,
+            Kind::Pool => self.resize_pool(),
             Kind::DropCaches => KernelVerb::DropCaches(self.prng.pick(&[1, 2, 2, 2, 3])),
             Kind::Thp if self.prng.chance(1, 3) => KernelVerb::Thp(self.prng.pick(&[
                 ThpMode::Always,
@@ -274,24 +310,13 @@ impl Chooser {
                 ThpMode::Madvise,
                 ThpMode::Never,
             ])),
-            Kind::Thp => {
-                let order = self.prng.below(u64::from(pmd) + 1) as u32;
-                let modes = [
-                    MthpMode::Always,
-                    MthpMode::Always,
-                    MthpMode::Inherit,
-                    MthpMode::Madvise,
-                    MthpMode::Never,
-                ];
-                self.sizes_set = true;
-                KernelVerb::Mthp(Size::Pages(1 << order), self.prng.pick(&modes))
-            }
+            Kind::Thp => self.size_of_folios(),
             Kind::Tune if self.prng.chance(1, 4) => KernelVerb::Tune {
                 key: Name::new("shrink_underused"),
                 value: Value::Int(self.prng.below(2) as i64),
             },
             Kind::Tune => KernelVerb::Tune {
-                key: Name::new("max_ptes_none"),
+                key: Name::new(self.prng.pick(&["max_ptes_none", "max_ptes_swap", "max_ptes_shared"])),
                 value: Value::Int(self.prng.below(1 << pmd) as i64),
             },
             Kind::Lru => {
@@ -301,7 +326,7 @@ impl Chooser {
         })
     }
 
-    fn world(&mut self, name: &str) -> &mut Process {
+    pub(super) fn world(&mut self, name: &str) -> &mut Process {
         self.processes.get_mut(name).expect("alive")
     }
 
@@ -368,10 +393,103 @@ impl Chooser {
         let (size, pages) = self.size();
         let advice = self.prng.pick(&[Some(Thp::Huge), Some(Thp::Huge), Some(Thp::NoHuge), None]);
         let read_only = self.prng.chance(1, 12);
+        let (backing, shared) = if self.with_files { self.backing() } else { (Backing::Anon, false) };
         let kind = if read_only { Page::ReadOnly } else { Page::ReadWrite };
-        self.world(name).map(mapping, pages, kind);
+        match &backing {
+            Backing::File { file, from_page } => {
+                let file = FILES.iter().position(|name| *name == file.as_str()).expect("one of these");
+                // Lossless: three files.
+                self.world(name).map_file(mapping, pages, (file as u8, *from_page), !read_only);
+            }
+            // Who pins shared memory may be refused.
+            _ if shared => self.world(name).map(mapping, pages, Page::Unknown),
+            _ => self.world(name).map(mapping, pages, kind),
+        }
         let name = Name::new(mapping);
-        Some(ProcessVerb::Mmap { name, size, backing: Backing::Anon, shared: false, advice, read_only })
+        Some(ProcessVerb::Mmap { name, size, backing, shared, advice, read_only })
+    }
+
+    /// What a mapping maps where there are files.
+    fn backing(&mut self) -> (Backing, bool) {
+        let known = self.files.len() as u64;
+        if known > 0 && self.prng.chance(2, 3) {
+            self.mapped_files = true;
+            let file = self.prng.below(known) as usize;
+            let from_page = match self.prng.below(4) {
+                0 => self.prng.below(self.files[file].pages + 1),
+                1 => 1 << self.pmd_order,
+                _ => 0,
+            };
+            return (Backing::File { file: Name::new(FILES[file]), from_page }, self.prng.chance(2, 3));
+        }
+        let shared = self.prng.chance(1, 3);
+        self.mapped_files |= shared;
+        (Backing::Anon, shared)
+    }
+
+    /// A size of anonymous folios is allowed or forbidden.
+    fn size_of_folios(&mut self) -> KernelVerb {
+        let order = self.prng.below(u64::from(self.pmd_order) + 1) as u32;
+        let modes =
+            [MthpMode::Always, MthpMode::Always, MthpMode::Inherit, MthpMode::Madvise, MthpMode::Never];
+        KernelVerb::Mthp(Size::Pages(1 << order), self.prng.pick(&modes))
+    }
+
+    /// A size of folios of shared memory is allowed or forbidden.
+    fn size_of_shmem(&mut self) -> KernelVerb {
+        let order = self.prng.below(u64::from(self.pmd_order) + 1) as u32;
+        let modes = [
+            ShmemMthpMode::Always,
+            ShmemMthpMode::Always,
+            ShmemMthpMode::WithinSize,
+            ShmemMthpMode::Advise,
+            ShmemMthpMode::Inherit,
+            ShmemMthpMode::Never,
+        ];
+        KernelVerb::ShmemMthp(Size::Pages(1 << order), self.prng.pick(&modes))
+    }
+
+    fn make_file(&mut self) -> Option<KernelVerb> {
+        let name = FILES.get(self.files.len())?;
+        let (size, pages) = self.size();
+        let kind = self.prng.pick(&[
+            FileKind::Tmpfs,
+            FileKind::Tmpfs,
+            FileKind::Tmpfs,
+            FileKind::Memfd,
+            FileKind::Memfd,
+            FileKind::Ext4,
+            FileKind::Xfs,
+        ]);
+        let is_shmem = matches!(kind, FileKind::Tmpfs | FileKind::Memfd);
+        let modes =
+            [Some(Huge::Always), Some(Huge::Always), Some(Huge::WithinSize), Some(Huge::Advise), None];
+        let huge = if is_shmem { self.prng.pick(&modes) } else { None };
+        self.files.push(File { pages, is_shmem });
+        Some(KernelVerb::File { name: Name::new(name), size, kind, huge })
+    }
+
+    fn cut_file(&mut self, kind: Kind) -> Option<KernelVerb> {
+        if self.files.is_empty() {
+            return None;
+        }
+        let index = self.prng.below(self.files.len() as u64) as usize;
+        let file = Name::new(FILES[index]);
+        let pages = self.files[index].pages;
+        if kind == Kind::Punch {
+            let ((start, end), _) = self.pages(pages.max(1));
+            return Some(KernelVerb::Punch { file, start, end });
+        }
+        let (size, pages) = match self.prng.below(4) {
+            0 => self.size(),
+            1 => (Size::Pages(0), 0),
+            _ => {
+                let pages = self.prng.below(pages + 1);
+                (Size::Pages(pages), pages)
+            }
+        };
+        self.files[index].pages = pages;
+        Some(KernelVerb::Truncate { file, size })
     }
 
     fn reserve(&mut self, name: &'static str) -> Option<ProcessVerb> {
@@ -384,16 +502,21 @@ impl Chooser {
         Some(ProcessVerb::Reserve { name: Name::new(mapping), size })
     }
 
-    fn fork(&mut self, name: &'static str) -> Option<ProcessVerb> {
+    fn fork(&mut self, name: &'static str) -> Option<(Action, Outcome)> {
         let free: Vec<&'static str> =
             PROCESSES.into_iter().filter(|name| !self.processes.contains_key(name)).collect();
         if self.processes.len() >= self.most_processes {
             return None;
         }
+        if let Some(step) = self.room_for_fork(name)? {
+            return Some(step);
+        }
         let child = self.prng.pick(&free);
         let copy = Process { holds: Vec::new(), ..self.processes[name].clone() };
         self.processes.insert(child, copy);
-        Some(ProcessVerb::Fork(Name::new(child)))
+        self.forked_huge(child);
+        let verb = ProcessVerb::Fork(Name::new(child));
+        Some((Action::Process { name: Name::new(name), verb }, Outcome::Ok))
     }
 
     fn exit(&mut self, name: &'static str) -> Option<ProcessVerb> {
@@ -409,12 +532,26 @@ impl Chooser {
             return None;
         }
         let (mapping, range, region) = self.region(name)?;
-        let kinds: &[Page] = if is_pin { &[Page::ReadWrite] } else { &[Page::ReadWrite, Page::ReadOnly] };
-        if !self.processes[name].all(&mapping, range, kinds) {
+        let pages = &self.processes[name].mappings[&mapping][range.0 as usize..range.1 as usize];
+        if !pages.iter().all(|page| self.can_hold(*page, is_pin)) {
             return None;
         }
+        self.held_huge(name, &mapping, is_pin);
         self.world(name).holds.push(Hold { mapping, start: range.0, end: range.1, is_pin });
         Some(if is_pin { ProcessVerb::Pin(region) } else { ProcessVerb::Get(region) })
+    }
+
+    /// Whether a page can be held for sure.
+    fn can_hold(&self, page: Page, is_pin: bool) -> bool {
+        match page {
+            Page::ReadWrite => true,
+            Page::ReadOnly => !is_pin,
+            Page::File { file, index, write } => {
+                let file = self.files[usize::from(file)];
+                u64::from(index) < file.pages && (!is_pin || (write && file.is_shmem && self.pins_shmem))
+            }
+            Page::Hole | Page::NoAccess | Page::Unknown => false,
+        }
     }
 
     fn drop_hold(&mut self, name: &'static str) -> Option<ProcessVerb> {
@@ -438,7 +575,8 @@ impl Chooser {
             (Protection::Rw, Page::ReadWrite),
             (Protection::None, Page::NoAccess),
         ]);
-        self.world(name).protect(&mapping, range, kind);
+        let pmd = 1 << self.pmd_order;
+        self.world(name).protect(&mapping, range, kind, pmd);
         Some(ProcessVerb::Mprotect(region, protection))
     }
 
@@ -455,7 +593,8 @@ impl Chooser {
             // As far into its PMD as the source is.
             _ => Some(self.prng.below(last / pmd + 1) * pmd + range.0 % pmd).filter(|page| *page <= last)?,
         };
-        self.world(name).move_to((&mapping, range), &to, page);
+        self.moved_huge(name, &mapping);
+        self.world(name).move_to((&mapping, range), &to, page, pmd);
         Some(ProcessVerb::Mremap { from, to: Name::new(&to), page })
     }
 }

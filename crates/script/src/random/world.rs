@@ -13,8 +13,24 @@ pub(super) enum Page {
     ReadOnly,
     /// Mapped, not to be touched.
     NoAccess,
+    /// Mapped, a page of a file.
+    File {
+        /// Which file.
+        file: u8,
+        /// Which page of it.
+        index: u32,
+        /// Whether it may be written.
+        write: bool,
+    },
     /// It depends on where areas begin and end.
     Unknown,
+}
+
+/// A file, as long as it was made or truncated last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct File {
+    pub(super) pages: u64,
+    pub(super) is_shmem: bool,
 }
 
 /// A hold that was not dropped yet: its mapping, its pages.
@@ -26,6 +42,15 @@ pub(super) struct Hold {
     pub(super) is_pin: bool,
 }
 
+/// A mapping that has huge pages, or may have some.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Huge {
+    /// How many huge pages.
+    pub(super) pages: u64,
+    /// Whether it is shared.
+    pub(super) shared: bool,
+}
+
 /// A live process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Process {
@@ -33,17 +58,14 @@ pub(super) struct Process {
     pub(super) mappings: BTreeMap<String, Vec<Page>>,
     /// What it holds.
     pub(super) holds: Vec<Hold>,
+    /// Those of its mappings that have huge pages, or may have some.
+    pub(super) huge: BTreeMap<String, Huge>,
 }
 
 impl Process {
     /// The pages `start..end` of a mapping.
     fn pages(&mut self, mapping: &str, (start, end): (u64, u64)) -> &mut [Page] {
         &mut self.mappings.get_mut(mapping).expect("chosen from these")[start as usize..end as usize]
-    }
-
-    /// Whether all these pages are known to be of this kind, or of that.
-    pub(super) fn all(&self, mapping: &str, (start, end): (u64, u64), kinds: &[Page]) -> bool {
-        self.mappings[mapping][start as usize..end as usize].iter().all(|page| kinds.contains(page))
     }
 
     /// Whether nothing at all is mapped under this name.
@@ -53,6 +75,7 @@ impl Process {
 
     /// A new mapping of `pages` pages: the name stands for as many as it ever did.
     pub(super) fn map(&mut self, mapping: &str, pages: u64, kind: Page) {
+        self.huge.remove(mapping);
         let known = self.mappings.entry(mapping.to_owned()).or_default();
         known.fill(Page::Hole);
         if (known.len() as u64) < pages {
@@ -61,23 +84,77 @@ impl Process {
         known[..pages as usize].fill(kind);
     }
 
+    /// A new mapping of a file, from one of its pages on.
+    pub(super) fn map_file(&mut self, mapping: &str, pages: u64, (file, from): (u8, u64), write: bool) {
+        self.map(mapping, pages, Page::Unknown);
+        for (page, index) in self.pages(mapping, (0, pages)).iter_mut().zip(from..) {
+            // Lossless: files and mappings have a few thousand pages.
+            *page = Page::File { file, index: index as u32, write };
+        }
+    }
+
     /// A reserved range.
     pub(super) fn reserve(&mut self, mapping: &str, pages: u64) {
         self.mappings.insert(mapping.to_owned(), vec![Page::Hole; pages as usize]);
     }
 
-    /// munmap.
-    pub(super) fn unmap(&mut self, mapping: &str, range: (u64, u64)) {
+    /// Huge pages of private mappings.
+    pub(super) fn private_huge(&self) -> u64 {
+        self.huge.values().filter(|huge| !huge.shared).map(|huge| huge.pages).sum()
+    }
+
+    /// Nothing is promised to these mappings any more: whether a touch succeeds depends on the pool.
+    pub(super) fn forget_huge(&mut self, which: impl Fn(&Huge) -> bool) {
+        let mappings: Vec<String> =
+            self.huge.iter().filter(|(_, huge)| which(huge)).map(|(name, _)| name.clone()).collect();
+        for mapping in mappings {
+            self.blur(&mapping, (0, u64::MAX));
+        }
+    }
+
+    /// Nothing is known any more of what is mapped in these pages.
+    fn blur(&mut self, mapping: &str, (start, end): (u64, u64)) {
+        let end = end.min(self.mappings[mapping].len() as u64);
+        for page in self.pages(mapping, (start.min(end), end)) {
+            if *page != Page::Hole {
+                *page = Page::Unknown;
+            }
+        }
+    }
+
+    /// Whether this would cut a huge page.
+    fn cuts(&self, mapping: &str, (start, end): (u64, u64), pmd: u64) -> bool {
+        self.huge.contains_key(mapping) && (start | end) & (pmd - 1) != 0
+    }
+
+    /// munmap; whether it is sure to succeed.
+    pub(super) fn unmap(&mut self, mapping: &str, range: (u64, u64), pmd: u64) -> bool {
+        if self.cuts(mapping, range, pmd) {
+            self.blur(mapping, range);
+            return false;
+        }
         self.pages(mapping, range).fill(Page::Hole);
+        true
+    }
+
+    /// MADV_DONTNEED: a huge page that is given up may not be had again.
+    pub(super) fn give_up(&mut self, mapping: &str, (start, end): (u64, u64), pmd: u64) {
+        if self.huge.get(mapping).is_some_and(|huge| !huge.shared) {
+            self.blur(mapping, (start, end.next_multiple_of(pmd)));
+        }
     }
 
     /// mprotect, which stops at the first hole.
-    pub(super) fn protect(&mut self, mapping: &str, range: (u64, u64), kind: Page) {
+    pub(super) fn protect(&mut self, mapping: &str, range: (u64, u64), kind: Page, pmd: u64) {
+        if self.cuts(mapping, range, pmd) {
+            return self.blur(mapping, range);
+        }
         let mut sure = true;
         for page in self.pages(mapping, range) {
             match *page {
                 Page::Hole => break,
                 Page::Unknown => sure = false,
+                Page::File { .. } => *page = Page::Unknown,
                 old if sure || old == kind => *page = kind,
                 _ => *page = Page::Unknown,
             }
@@ -85,10 +162,18 @@ impl Process {
     }
 
     /// mremap: it succeeds if the source is one area, which is not known here.
-    pub(super) fn move_to(&mut self, from: (&str, (u64, u64)), to: &str, page: u64) {
-        let (mapping, (start, end)) = from;
-        self.pages(mapping, (start, end)).fill(Page::Unknown);
+    pub(super) fn move_to(&mut self, from: (&str, (u64, u64)), to: &str, page: u64, pmd: u64) {
+        let (mapping, (start, mut end)) = from;
+        if let Some(huge) = self.huge.get(mapping).copied() {
+            // As many huge pages move as the range touches.
+            end = start + (end - start).next_multiple_of(pmd);
+            self.huge.entry(to.to_owned()).or_insert(huge);
+        }
         let behind = page + (end - start);
-        self.pages(to, (page, behind)).fill(Page::Unknown);
+        let known = |len: usize, end: u64| end.min(len as u64);
+        let (from_end, to_end) =
+            (known(self.mappings[mapping].len(), end), known(self.mappings[to].len(), behind));
+        self.pages(mapping, (start, from_end)).fill(Page::Unknown);
+        self.pages(to, (page, to_end)).fill(Page::Unknown);
     }
 }

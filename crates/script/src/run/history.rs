@@ -5,6 +5,7 @@ use mapcount_model::field::{Field, Scope};
 use mapcount_model::units::{PageRange, Pfn};
 
 use super::Runner;
+use super::observe::page_of;
 use crate::ast::Item;
 
 /// How many changes a finding tells.
@@ -133,6 +134,28 @@ pub fn history_notes(runner: &Runner<'_>, field: Field, page: Pfn) -> Vec<String
         ));
     }
     notes
+}
+
+/// The last changes of the counter that a trace shows under `key` for this frame, as notes; empty for what
+/// is no counter, and unless the machine records its writes.
+pub fn frame_history(runner: &Runner<'_>, key: &str, frame: u64) -> Vec<String> {
+    let Some(page) = page_of(runner, frame) else { return Vec::new() };
+    let folio = runner.machine.folio(page);
+    let fields = match key {
+        "mm_ids" => vec![Field::MmId0, Field::MmId1],
+        "mm_id_mapcount_raw" => vec![Field::MmIdMapcount0, Field::MmIdMapcount1],
+        "tail_refcount" | "expected_refcount" => vec![Field::Refcount],
+        "folio_mapcount" if runner.machine.has_field(folio, Field::LargeMapcount) => {
+            vec![Field::LargeMapcount]
+        }
+        "kpagecount" | "folio_mapcount" => vec![Field::Mapcount],
+        _ => Field::by_key(key).into_iter().collect(),
+    };
+    let of_folio = |field: Field| field.row().scope == Scope::LargeFolio || key == "refcount";
+    let notes = fields
+        .iter()
+        .map(|field| history_notes(runner, *field, if of_folio(*field) { folio.head } else { page }));
+    notes.flatten().collect()
 }
 
 /// The text of a step.

@@ -61,18 +61,17 @@ impl Runner<'_> {
             KernelVerb::Punch { file, start, end } => return self.punch(file, (*start, *end)),
             KernelVerb::Migrate { region, node, all } => return self.migrate(region, *node, *all),
             KernelVerb::Khugepaged(region) => return self.khugepaged(region, span),
-            KernelVerb::Ksm(_) if m.swap.is_used() => {
-                return Err(Finding::not_modelled(
-                    "`ksm` while something is in swap or in the swap cache",
-                    span,
-                ));
-            }
             KernelVerb::Ksm(passes) => {
                 ksm::scan(m, *passes);
                 Ok(())
             }
-            KernelVerb::Swap(true) => swap_in::swapon(m),
-            KernelVerb::Swap(false) => swap_in::swapoff(m),
+            KernelVerb::SwapOn(size) => {
+                let pages = size.map(|size| self.pages(size, span)).transpose()?;
+                // No folio of a larger device would ever be used.
+                let most = m.config.borrow().frames;
+                swap_in::swapon(m, pages.map_or(most, |pages| pages.min(u64::from(u32::MAX)) as u32))
+            }
+            KernelVerb::SwapOff => swap_in::swapoff(m),
             KernelVerb::Hugetlb(pages) => {
                 m.set_hugetlb_pool(*pages);
                 Ok(())
@@ -88,22 +87,12 @@ impl Runner<'_> {
         Ok(split::debugfs(&self.machine, &mm, range, request))
     }
 
-    /// From 7.2 on khugepaged also makes folios smaller than a PMD, where their sizes are enabled.
     fn khugepaged(&self, region: &Region, span: Span) -> Done {
         let process = region.process.as_ref().expect("the parser asks for one");
         let range = self.region(process, region)?;
-        let config = self.machine.config.borrow().clone();
-        let smaller = &config.sizes[..usize::from(config.pmd_order)];
-        let enabled = smaller.iter().any(|mode| *mode != Mode::Never);
-        if enabled && self.machine.policy.khugepaged_mthp {
-            return Err(Finding::not_modelled("khugepaged with sizes below a PMD", span));
-        }
         let mm = Rc::clone(&self.process(process)?.mm);
         if self.maps_file(&mm, range) {
             return Err(Finding::not_modelled("collapsing pages of files", span));
-        }
-        if collapse::meets_swap(&self.machine, &mm, range) {
-            return Err(Finding::not_modelled("collapsing what is in swap or in the swap cache", span));
         }
         collapse::khugepaged(&self.machine, &mm, range);
         Ok(Ok(()))
@@ -136,46 +125,47 @@ impl Runner<'_> {
     }
 
     fn tune(&self, key: &Name, value: &Value) -> Done {
-        let mut config = self.machine.config.borrow_mut();
-        match (key.as_str(), value) {
-            ("max_ptes_none", Value::Int(number)) => {
-                let most = (1i64 << config.pmd_order) - 1;
-                if !(0..=most).contains(number) {
+        let m = &self.machine;
+        let mut config = m.config.borrow_mut();
+        // The limits of khugepaged: pages of a PMD, less one.
+        let limits = [
+            ("max_ptes_none", true),
+            ("max_ptes_swap", m.policy.khugepaged_swaps_in),
+            ("max_ptes_shared", m.policy.collapse_takes_shared),
+        ];
+        let limit = limits.into_iter().find(|(name, _)| *name == key.as_str());
+        let flagged = m.policy.deferred_queue == DeferredQueue::Flagged;
+        match (key.as_str(), limit, value) {
+            // The file came with what it is about.
+            (_, Some((_, false)), _) => Ok(Err(Errno::Enoent)),
+            ("shrink_underused", ..) if !flagged => Ok(Err(Errno::Enoent)),
+            (name, Some(_), Value::Int(number)) => {
+                if !(0..1i64 << config.pmd_order).contains(number) {
                     return Ok(Err(Errno::Einval));
                 }
+                let limit = match name {
+                    "max_ptes_none" => &mut config.max_ptes_none,
+                    "max_ptes_swap" => &mut config.max_ptes_swap,
+                    _ => &mut config.max_ptes_shared,
+                };
                 // Lossless: at most 511.
-                config.max_ptes_none = *number as u32;
+                *limit = *number as u32;
                 Ok(Ok(()))
             }
-            ("max_ptes_shared", Value::Int(number)) => {
-                if !self.machine.policy.collapse_takes_shared {
-                    return Ok(Err(Errno::Enoent));
-                }
-                if !(0..=1i64 << config.pmd_order).contains(number) {
-                    return Ok(Err(Errno::Einval));
-                }
-                // Lossless: at most 512.
-                config.max_ptes_shared = *number as u32;
-                Ok(Ok(()))
-            }
-            // The file came with the flag.
-            ("shrink_underused", _) if self.machine.policy.deferred_queue != DeferredQueue::Flagged => {
-                Ok(Err(Errno::Enoent))
-            }
-            ("shrink_underused", Value::Int(number @ (0 | 1))) => {
+            ("shrink_underused", _, Value::Int(number @ (0 | 1))) => {
                 config.shrink_underused = *number == 1;
                 Ok(Ok(()))
             }
-            ("shrink_underused", Value::Bool(on)) => {
+            ("shrink_underused", _, Value::Bool(on)) => {
                 config.shrink_underused = *on;
                 Ok(Ok(()))
             }
-            ("max_ptes_none" | "max_ptes_shared" | "shrink_underused", _) => {
-                let message = format!("`{}` cannot be set to this", key.as_str());
+            (name, known, _) if known.is_some() || name == "shrink_underused" => {
+                let message = format!("`{name}` cannot be set to this");
                 let error = Diagnostic::error(message, key.span, "expected a number");
                 Err(Finding::scenario(error))
             }
-            (other, _) => Err(Finding::not_modelled(&format!("`tune {other}`"), key.span)),
+            (other, ..) => Err(Finding::not_modelled(&format!("`tune {other}`"), key.span)),
         }
     }
 }

@@ -69,6 +69,20 @@ pub fn observe(runner: &Runner<'_>, report: &StepReport, scenario: &str) -> Step
     }
 }
 
+/// The page that has this number in the trace of the step that was done last.
+pub(super) fn page_of(runner: &Runner<'_>, frame: u64) -> Option<Pfn> {
+    let mut sighted = Sighted::default();
+    for process in runner.processes.values() {
+        for window in process.windows.values() {
+            drop(observe_mapping(&runner.machine, &process.mm, window, &mut sighted));
+        }
+    }
+    sighted.seen.iter().find_map(|(folio, id)| {
+        let page = frame.checked_sub(*id).filter(|page| *page < u64::from(folio.pages()))?;
+        Some(folio.head.add(page as u32))
+    })
+}
+
 /// The folios in the order of first sight, and their numbers.
 #[derive(Default)]
 struct Sighted {

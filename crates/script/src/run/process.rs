@@ -188,19 +188,11 @@ impl Runner<'_> {
             Advice::Collapse if m.policy.madv_collapse && self.maps_file(mm, region) => {
                 return Err(Finding::not_modelled("collapsing pages of files", span));
             }
-            Advice::Pageout if m.policy.madv_pageout && self.maps_file(mm, region) => {
-                return Err(Finding::not_modelled("`madvise … pageout` of a file mapping", span));
+            Advice::Pageout | Advice::Cold if m.policy.madv_pageout && self.maps_file(mm, region) => {
+                let what = format!("`madvise … {advice}` of a file mapping");
+                return Err(Finding::not_modelled(&what, span));
             }
-            Advice::Collapse if collapse::meets_swap(m, mm, region) => {
-                let what = "collapsing what is in swap or in the swap cache";
-                return Err(Finding::not_modelled(what, span));
-            }
-            Advice::Pageout if m.policy.madv_pageout && m.has_lazily_freed() => {
-                return Err(Finding::not_modelled("`madvise … pageout` after `madvise … free`", span));
-            }
-            Advice::Pageout if m.policy.madv_pageout && m.ksm.has_merged() => {
-                return Err(Finding::not_modelled("`madvise … pageout` while ksmd has merged pages", span));
-            }
+            Advice::Cold => pageout::cold(m, mm, region),
             Advice::Pageout => pageout::madvise(m, mm, region),
             Advice::Collapse => collapse::madvise(m, mm, region),
             Advice::Free => madvise::free(m, mm, region),
@@ -210,7 +202,6 @@ impl Runner<'_> {
             Advice::Unmergeable => ksm::advise(m, mm, region, false),
             Advice::PopulateRead => madvise::populate(m, mm, region, false),
             Advice::PopulateWrite => madvise::populate(m, mm, region, true),
-            other => return Err(Finding::not_modelled(&format!("`madvise … {other}`"), span)),
         })
     }
 

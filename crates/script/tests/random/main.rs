@@ -158,6 +158,11 @@ fn every_verb_comes() {
         "tune",
         "lru",
         "swap",
+        "hugetlb",
+        "file",
+        "truncate",
+        "punch",
+        "shmem_mthp",
     ] {
         assert!(verbs.get(verb).is_some_and(|count| *count >= 20), "{verb}: {verbs:?}");
     }

@@ -18,12 +18,13 @@ pub(crate) fn hold(m: &Machine, cut: bool) -> Result<u64, String> {
     let (mut whole_folios, mut mapped_pages) = (0, 0);
     for folio in m.frames.folios().filter(|folio| folio.kind != Kind::Zero) {
         let mapped = truth.mapped_pages(folio);
-        if mapped > 0 {
+        let is_anon = folio.kind.is_anon();
+        if mapped > 0 && is_anon {
             whole_folios += i64::from(folio.pages());
             mapped_pages += i64::from(mapped);
         }
         answers(m, &truth, folio)?;
-        if mapped > 0 && mapped < folio.pages() {
+        if mapped > 0 && mapped < folio.pages() && is_anon {
             partial += 1;
             if !cut || folio.order == m.pmd_order() {
                 is_queued(m, folio)?;
@@ -92,7 +93,7 @@ fn is_queued(m: &Machine, folio: Folio) -> Result<(), String> {
     // Without its bias the folio looks as if its last PMD had been all of it.
     let forgets = [Quirk::QueueForgotten, Quirk::SwapCacheUnqueued, Quirk::LostBias]
         .iter()
-        .any(|quirk| m.has_quirk(*quirk));
+        .any(|quirk| m.has_quirk_on(*quirk, folio));
     if folio.order.0 < 2 || !sees || forgets || m.known(folio).swapcache {
         return Ok(());
     }

@@ -12,7 +12,7 @@ use mapcount_script::ast::Item;
 use mapcount_script::run::{self, FindingKind, Next, Runner, last_changes};
 
 use super::super::input;
-use super::{Args, Asked, Place, line_of, text_of};
+use super::{Asked, Place, Question, line_of, text_of};
 use crate::report::explain::{CounterStory, Explanation, Facts, Left, no_such_query};
 use crate::report::layout::Style;
 use crate::report::text::list;
@@ -28,8 +28,12 @@ pub(super) struct Told {
 }
 
 /// Runs the scenario on a kernel and asks; `Err` says why there is no answer.
-pub(super) fn explain(source: &input::Source, profile: &Profile, args: &Args) -> Result<Told, String> {
-    if let Asked::Query(query) = args.query
+pub(super) fn explain(
+    source: &input::Source,
+    profile: &Profile,
+    question: &Question<'_>,
+) -> Result<Told, String> {
+    if let Asked::Query(query) = question.query
         && query.name_in(profile.release).is_none()
     {
         return Err(no_such_query(query));
@@ -39,25 +43,29 @@ pub(super) fn explain(source: &input::Source, profile: &Profile, args: &Args) ->
     let Some(mut runner) = runner else {
         return Err("the scenario does not apply to it".to_owned());
     };
-    let last_mapped = advance(&mut runner, source, args)?;
-    let page = page_of(&runner, &args.path).map_err(|message| match last_mapped {
+    let last_mapped = advance(&mut runner, source, question)?;
+    let page = page_of(&runner, question.path).map_err(|message| match last_mapped {
         Some(line) => format!("{message}; it was mapped last after line {line}"),
         None => message,
     })?;
     let folio = runner.machine.folio(page);
-    match args.query {
+    match question.query {
         Asked::Query(query) => answer(&runner, source, query, (folio, page)),
         Asked::Counter(field) => counter(&runner, source, field, (folio, page)),
     }
 }
 
 /// Runs up to the line; returns the last line after which the page was mapped.
-fn advance(runner: &mut Runner<'_>, source: &input::Source, args: &Args) -> Result<Option<u32>, String> {
+fn advance(
+    runner: &mut Runner<'_>,
+    source: &input::Source,
+    question: &Question<'_>,
+) -> Result<Option<u32>, String> {
     let mut last_mapped = None;
     for item in &source.scenario.items {
         let line = line_of(item);
         let Some(next) = runner.advance() else { break };
-        let stop = args.after == Some(line);
+        let stop = question.after == Some(line);
         if let Next::Step(_, Err(found)) = next {
             let message = format!("line {line} `{}`: {}", text_of(item), found.diagnostic.message);
             if !stop || !found.kind.leaves_a_state() {
@@ -67,7 +75,7 @@ fn advance(runner: &mut Runner<'_>, source: &input::Source, args: &Args) -> Resu
             // The very state that is looked at: tell it, and go on.
             eprintln!("mapcount: {message}");
         }
-        if page_of(runner, &args.path).is_ok() {
+        if page_of(runner, question.path).is_ok() {
             last_mapped = Some(line);
         }
         if stop {

@@ -1,0 +1,312 @@
+//! Model and kernel in lockstep: each step is done by both, and what they left is compared field by field.
+
+mod coverage;
+mod extend;
+
+use mapcount_model::invariant::{Law, Violation};
+use mapcount_model::machine::Mode;
+use mapcount_model::profile::Profile;
+use mapcount_script::ast::{Item, Scenario};
+use mapcount_script::diff::{self, Difference, diff, values};
+use mapcount_script::random::{Shape, generate, minimise};
+use mapcount_script::run::{
+    self, Finding, FindingKind, Next, Runner, State, frame_history, observe, operation,
+};
+use mapcount_script::trace;
+
+use crate::driven::{Driven, Recorded, Seen};
+use crate::signals::interrupted;
+use crate::subject::Trouble;
+pub use coverage::Coverage;
+
+/// Looks at a state that differs before it is believed: what ends by itself has so many times as long.
+const ROUNDS: u32 = 7;
+
+/// How a scenario ended.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Verdict {
+    /// Model and kernel agree in every step that both could do, and these are all.
+    Agrees,
+    /// Up to this point they agree; why it went no further.
+    Stopped(Stop),
+    /// They differ.
+    Differs(Box<Found>),
+    /// The model breaks a law of its own.
+    ModelFails(Box<Finding>),
+}
+
+/// Why a scenario was not run, or not to its end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// It is for other kernels.
+    OtherKernels,
+    /// The machine does not fit: it says why.
+    Machine(String),
+    /// The model does not have the step with this number: what is missing.
+    NotModelled(u64, String),
+    /// The kernel does not have the step with this number: what is missing.
+    Unsupported(u64, String),
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+}
+
+/// A difference.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Found {
+    /// What differs behind the first step where anything does.
+    pub differences: Vec<Difference>,
+    /// Which steps of the model changed the counter that the first difference is about.
+    pub history: Vec<String>,
+}
+
+/// What a scenario came to.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Report {
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Steps that both did.
+    pub steps: u64,
+    /// Values compared.
+    pub values: u64,
+    /// Steps behind which a second look was needed, because something went on by itself.
+    pub noise: u64,
+    /// Statistics of the kernel that are not what its page tables say, where that is a known bug: the step, and
+    /// what is off.
+    pub known: Vec<(u64, String)>,
+}
+
+/// What a run of scenarios may do.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Keys that are not compared.
+    pub ignore: Vec<String>,
+    /// Let all processes exit in the end, so that statistics that do not come back are seen.
+    pub exits: bool,
+    /// An error that is planted in what was observed, to show that it is found: the key, and what is added.
+    pub plant: Option<(String, i64)>,
+}
+
+/// The comparison.
+pub struct Conform {
+    driven: Driven,
+    profile: Profile,
+    options: Options,
+    diff: diff::Options,
+    coverage: Coverage,
+}
+
+impl Conform {
+    /// Compares the kernel with the model of `profile`.
+    pub fn new(driven: Driven, profile: Profile, options: Options) -> Conform {
+        let diff = diff::Options { ignore: options.ignore.clone(), ..diff::Options::default() };
+        Conform { driven, profile, options, diff, coverage: Coverage::default() }
+    }
+
+    /// The kernel.
+    pub const fn driven(&self) -> &Driven {
+        &self.driven
+    }
+
+    /// The model's kernel.
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// What was reached so far.
+    pub const fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    /// The random scenario of a seed, without the steps that this machine cannot do; and those, each with its
+    /// operation and why.
+    pub fn random(&self, seed: u64, steps: u32) -> (Scenario, Vec<(String, &'static str)>) {
+        let subject = self.driven.subject();
+        let shape =
+            Shape { steps, pmd_order: Some(9), nodes: subject.nodes().min(255), ..Shape::of(&self.profile) };
+        let mut scenario = generate(seed, &shape);
+        let mut left_out = Vec::new();
+        scenario.items.retain(|item| {
+            let Item::Step(step) = item else { return true };
+            match self.driven.lacks(&step.action) {
+                None => true,
+                Some(why) => {
+                    left_out.push((operation(step), why));
+                    false
+                }
+            }
+        });
+        (scenario, left_out)
+    }
+
+    /// Runs a scenario on both.
+    ///
+    /// # Errors
+    /// If the machine is out of control.
+    pub fn check(&mut self, scenario: &Scenario, name: &str) -> Result<Report, Trouble> {
+        let extended = self.options.exits.then(|| extend::with_exits(scenario));
+        let report = self.lockstep(extended.as_ref().unwrap_or(scenario), name);
+        // The machine is left as it was found even where something went wrong.
+        let ended = self.driven.end();
+        let report = report?;
+        ended?;
+        Ok(report)
+    }
+
+    /// The smallest scenario found that still differs.
+    ///
+    /// # Errors
+    /// If the machine is out of control.
+    pub fn minimise(&mut self, scenario: &Scenario, name: &str) -> Result<Scenario, Trouble> {
+        let mut trouble = None;
+        let coverage = self.coverage.clone();
+        let extended = if self.options.exits { extend::with_exits(scenario) } else { scenario.clone() };
+        let exits = std::mem::replace(&mut self.options.exits, false);
+        let smallest = minimise(&extended, |candidate| {
+            if trouble.is_some() || interrupted() {
+                return false;
+            }
+            match self.check(candidate, name) {
+                Ok(report) => matches!(report.verdict, Verdict::Differs(_)),
+                Err(other) => {
+                    trouble = Some(other);
+                    false
+                }
+            }
+        });
+        self.options.exits = exits;
+        self.coverage = coverage;
+        trouble.map_or(Ok(smallest), Err)
+    }
+
+    /// What the kernel does in a scenario, as a recording.
+    ///
+    /// # Errors
+    /// If the machine is out of control.
+    pub fn record(&mut self, scenario: &Scenario, name: &str) -> Result<Recorded, Trouble> {
+        self.driven.record(scenario, name)
+    }
+
+    fn lockstep(&mut self, scenario: &Scenario, name: &str) -> Result<Report, Trouble> {
+        let mut report =
+            Report { verdict: Verdict::Agrees, steps: 0, values: 0, noise: 0, known: Vec::new() };
+        let stop = |stop, report: Report| Ok(Report { verdict: Verdict::Stopped(stop), ..report });
+        let options = run::Options { mode: Mode::Fast, laws: self.options.exits, ..run::Options::default() };
+        let mut runner = match Runner::new(scenario, &self.profile, options) {
+            Ok(Some(runner)) => runner,
+            Ok(None) => return stop(Stop::OtherKernels, report),
+            Err(finding) if finding.kind == FindingKind::NotModelled => {
+                return stop(Stop::NotModelled(0, finding.diagnostic.message.clone()), report);
+            }
+            Err(finding) => return Ok(Report { verdict: Verdict::ModelFails(finding), ..report }),
+        };
+        if let Err(why) = self.driven.begin(scenario)? {
+            return stop(Stop::Machine(why), report);
+        }
+        loop {
+            if interrupted() {
+                return stop(Stop::Interrupted, report);
+            }
+            let before = runner.next_step().map(|step| State::of(&runner, step));
+            let Some(next) = runner.advance() else { return Ok(report) };
+            // What a scenario expects is `run`'s business; the kernel is the measure here.
+            let Next::Step(done, result) = next else { continue };
+            let number = u64::from(done.index);
+            match result {
+                Ok(()) => {}
+                Err(finding) if finding.kind == FindingKind::NotModelled => {
+                    return stop(Stop::NotModelled(number, finding.diagnostic.message.clone()), report);
+                }
+                Err(finding) if finding.kind == FindingKind::Outcome => {}
+                Err(finding) => return Ok(Report { verdict: Verdict::ModelFails(finding), ..report }),
+            }
+            let step = runner.step_at(done.item).expect("the report is of a step");
+            let model = observe(&runner, &done, name);
+            let done_there = self.driven.step(step, number, name).map_err(|trouble| match trouble {
+                // The model took the step.
+                Trouble::Scenario(diagnostic) => Trouble::Lost(format!(
+                    "{name}, step {number} `{}`: the subject is not where the model is: {}",
+                    step.text, diagnostic.message
+                )),
+                other => other,
+            });
+            let mut seen = match done_there? {
+                Seen::Step(seen) => *seen,
+                Seen::Unsupported(why) => return stop(Stop::Unsupported(number, why), report),
+            };
+            let differences = self.compare(&model, &mut seen, &mut report)?;
+            report.steps += 1;
+            report.values += values(std::slice::from_ref(&seen));
+            self.coverage.add(&operation(step), before.unwrap_or(State::None), State::of(&runner, step));
+            if !differences.is_empty() {
+                let history = self.history(scenario, number, &differences);
+                let found = Box::new(Found { differences, history });
+                return Ok(Report { verdict: Verdict::Differs(found), ..report });
+            }
+            let statistics = done.known_breaks.iter().filter(|found| matches!(found.law, Law::I9 | Law::I10));
+            report.known.extend(statistics.map(|found| (number, told(found))));
+        }
+    }
+
+    /// What differs for good: a state that does is looked at again, with more and more time.
+    fn compare(
+        &mut self,
+        model: &trace::Step,
+        seen: &mut trace::Step,
+        report: &mut Report,
+    ) -> Result<Vec<Difference>, Trouble> {
+        let mut round = 0;
+        loop {
+            self.plant(seen);
+            let differences = diff(std::slice::from_ref(model), std::slice::from_ref(seen), &self.diff);
+            // What a call returned stays what it was.
+            let lasting = differences.iter().any(|found| found.field == "outcome");
+            if differences.is_empty() || lasting || round == ROUNDS {
+                report.noise += u64::from(round > 0 && differences.is_empty());
+                return Ok(differences);
+            }
+            self.driven.look_again(seen, round)?;
+            round += 1;
+        }
+    }
+
+    /// The planted error, in every folio of a THP's size.
+    fn plant(&self, seen: &mut trace::Step) {
+        let Some((key, by)) = &self.options.plant else { return };
+        for row in seen.folios.iter_mut().flatten().filter(|row| row.order == 9) {
+            for (field, value) in &mut row.fields {
+                if field.key() == key
+                    && let trace::FieldValue::Number(number) = value
+                {
+                    *number += by;
+                }
+            }
+        }
+    }
+
+    /// The history of the first counter that differs, from a run of the model that remembers.
+    fn history(&self, scenario: &Scenario, number: u64, differences: &[Difference]) -> Vec<String> {
+        let of_counter = differences.iter().find_map(|found| Some((found.field, found.frame?)));
+        let Some((key, frame)) = of_counter else { return Vec::new() };
+        let options = run::Options { mode: Mode::Recorded, laws: false, ..run::Options::default() };
+        let Ok(Some(mut runner)) = Runner::new(scenario, &self.profile, options) else { return Vec::new() };
+        while let Some(next) = runner.advance() {
+            if let Next::Step(done, _) = next
+                && u64::from(done.index) == number
+            {
+                return frame_history(&runner, key, frame);
+            }
+        }
+        Vec::new()
+    }
+}
+
+/// A law that the kernel breaks by a known bug.
+fn told(found: &Violation) -> String {
+    format!(
+        "{} is {}, the page tables say {} (law {})",
+        found.what,
+        found.found,
+        found.expected,
+        found.law.name()
+    )
+}

@@ -1,0 +1,171 @@
+//! The statistics of the whole system, without what this program itself adds to them.
+//!
+//! The statistics count every mapped page of the machine. The subject's processes map nothing of their own
+//! that changes, and the zygote's memory stays as it is; what changes is the memory of the driver. Its anonymous
+//! pages that nobody else maps are counted before and after the statistics are read, and taken off. Its pages of
+//! files are all touched once, so that they stay the same.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use mapcount_script::trace::System;
+
+use crate::Unavailable;
+use crate::procfs::Vmstat;
+
+/// Bits of a word of pagemap: the page is there; it is a file's; nobody else maps it
+/// (Documentation/admin-guide/mm/pagemap.rst, v6.18).
+const PRESENT: u64 = 1 << 63;
+const FILE: u64 = 1 << 61;
+const EXCLUSIVE: u64 = 1 << 56;
+const PAGE: u64 = 4096;
+/// Areas of so many bytes are only addresses that are kept.
+const LARGEST: u64 = 1 << 38;
+
+/// How often the statistics are read to learn whether somebody else changes them, and how far apart.
+const READINGS: u32 = 6;
+const APART: Duration = Duration::from_millis(15);
+/// How often a reading is repeated while the driver's own memory changes.
+const ATTEMPTS: u32 = 5;
+
+/// Longest area whose pages are counted. A longer one is an area for khugepaged to look at, which nobody touches,
+/// and pagemap has a word for each of its pages, mapped or not.
+const LONGEST: u64 = 1 << 30;
+
+/// Reads them.
+pub(crate) struct Statistics {
+    vmstat: Vmstat,
+    maps: String,
+    words: Vec<u8>,
+    start: System,
+}
+
+impl Statistics {
+    /// Opens them, and touches what of the program's files is not mapped yet.
+    pub(crate) fn new() -> Result<Statistics, Unavailable> {
+        let mut statistics = Statistics {
+            vmstat: Vmstat::open()?,
+            maps: String::with_capacity(64 << 10),
+            words: vec![0; 64 << 10],
+            start: System::default(),
+        };
+        statistics.touch_files();
+        Ok(statistics)
+    }
+
+    /// Whether they stay as they are while nobody of this program works; if not, how far they moved.
+    pub(crate) fn is_quiet(&mut self) -> Result<(), String> {
+        let mut first: Option<System> = None;
+        for _ in 0..READINGS {
+            let now = self.read().map_err(|unavailable| unavailable.to_string())?;
+            let first = first.get_or_insert_with(|| now.clone());
+            let moved = first.numbers().into_iter().zip(now.numbers()).find(|(before, now)| before != now);
+            if let Some(((key, Some(before)), (_, Some(now)))) = moved {
+                return Err(format!("others on this machine change them: {key} moved by {}", now - before));
+            }
+            std::thread::sleep(APART);
+        }
+        Ok(())
+    }
+
+    /// From here on changes are counted.
+    pub(crate) fn start(&mut self) -> Result<(), Unavailable> {
+        self.start = self.read()?;
+        Ok(())
+    }
+
+    /// The changes since the start.
+    pub(crate) fn changes(&mut self) -> Result<System, Unavailable> {
+        let now = self.read()?;
+        let less = |now: Option<i64>, start: Option<i64>| Some(now? - start?);
+        let start = &self.start;
+        Ok(System {
+            anon_mapped: less(now.anon_mapped, start.anon_mapped),
+            file_mapped: less(now.file_mapped, start.file_mapped),
+            anon_thps: less(now.anon_thps, start.anon_thps),
+            shmem_pmdmapped: less(now.shmem_pmdmapped, start.shmem_pmdmapped),
+            file_pmdmapped: less(now.file_pmdmapped, start.file_pmdmapped),
+        })
+    }
+
+    fn read(&mut self) -> Result<System, Unavailable> {
+        let mut attempt = 0;
+        loop {
+            let before = self.own()?;
+            let mut system = self.vmstat.read()?;
+            let own = self.own()?;
+            attempt += 1;
+            if before == own || attempt == ATTEMPTS {
+                system.anon_mapped = system.anon_mapped.map(|all| all - own);
+                return Ok(system);
+            }
+        }
+    }
+
+    /// Anonymous pages of this process that no other maps.
+    fn own(&mut self) -> Result<i64, Unavailable> {
+        let unreadable = |error: std::io::Error| {
+            Unavailable::new(format!("/proc/self/pagemap: {error}"), "mount procfs on /proc")
+        };
+        self.maps.clear();
+        File::open("/proc/self/maps")
+            .and_then(|mut file| file.read_to_string(&mut self.maps))
+            .map_err(unreadable)?;
+        let pagemap = File::open("/proc/self/pagemap").map_err(unreadable)?;
+        let mut own = 0;
+        for (start, end) in self.maps.lines().filter_map(range).filter(|(start, end)| end - start <= LONGEST)
+        {
+            let mut at = start;
+            while at < end {
+                let bytes = (((end - at) / PAGE * 8) as usize).min(self.words.len());
+                let read = pagemap.read_at(&mut self.words[..bytes], at / PAGE * 8).map_err(unreadable)?;
+                if read == 0 {
+                    break;
+                }
+                for word in self.words[..read].chunks_exact(8) {
+                    let word = u64::from_ne_bytes(word.try_into().expect("8 bytes"));
+                    own += i64::from(word & (PRESENT | FILE | EXCLUSIVE) == PRESENT | EXCLUSIVE);
+                }
+                at += (read / 8) as u64 * PAGE;
+            }
+        }
+        Ok(own)
+    }
+
+    /// Reads a byte of every page of the files that this process maps.
+    fn touch_files(&mut self) {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        let Ok(memory) = File::open("/proc/self/mem") else { return };
+        for line in maps.lines().filter(|line| line.contains(" r") && line.contains('/')) {
+            let Some((start, end)) = range(line) else { continue };
+            for at in (start..end).step_by(PAGE as usize) {
+                // Past the end of a file there is nothing to read, nor to map.
+                let _ = memory.read_at(&mut self.words[..1], at);
+            }
+        }
+    }
+}
+
+/// The addresses of a line of maps, where they are a process's own.
+fn range(line: &str) -> Option<(u64, u64)> {
+    let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+    let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+    // Beyond the user's addresses there is nothing of its own; areas larger than memory are never filled.
+    (end <= 1 << 47 && end - start < LARGEST).then_some((start, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::range;
+
+    #[test]
+    fn lines_of_maps_begin_with_their_range() {
+        let line = "7f00a000-7f00c000 r--p 00000000 fe:00 12 /lib/x";
+        assert_eq!(range(line), Some((0x7f00_a000, 0x7f00_c000)));
+        assert_eq!(range("ffffffffff600000-ffffffffff601000 --xp 0 0 0 [vsyscall]"), None);
+        assert_eq!(range("10000000000-20000000000 rw-p 00000000 00:00 0"), None, "a TiB");
+        assert_eq!(range("nonsense"), None);
+    }
+}

@@ -1,0 +1,130 @@
+//! Emptying the batches in which pages wait for the LRU, with a reference each.
+
+use std::io;
+use std::time::Duration;
+
+use crate::Unavailable;
+
+const PAGE: usize = 4096;
+/// MADV_COLD, which this needs of no kernel in particular.
+const MADV_COLD: libc::c_int = 20;
+/// MPOL_MF_MOVE (linux/mempolicy.h).
+const MPOL_MF_MOVE: libc::c_long = 2;
+
+/// Empties batches. The whole subject runs on one CPU, so that only its batches fill.
+///
+/// Between two steps that CPU's are emptied by madvise(MADV_COLD) of an area without pages: `madvise_cold()`
+/// calls `lru_add_drain()` before it looks at the area (mm/madvise.c, v5.4 to v7.2). Where the kernel does not
+/// know that advice, and wherever another CPU may have been at work, move_pages(2) of one page to the node on
+/// which it is empties those of every CPU: `do_pages_move()` begins with `migrate_prep()` or
+/// `lru_cache_disable()` (mm/migrate.c, v2.6.39 to v7.2).
+pub(super) struct Drain {
+    /// A page that is there, and behind it one that is not.
+    pages: *mut u8,
+    /// Other CPUs may have been at work since the batches of all were emptied.
+    elsewhere: bool,
+    has_cold: bool,
+    /// Where this thread might run before.
+    before: libc::cpu_set_t,
+}
+
+impl Drain {
+    /// Keeps this thread, and what it forks, on the CPU that it is on.
+    ///
+    /// # Errors
+    /// If there is no memory, or the kernel has no move_pages(2).
+    pub(super) fn start() -> Result<Drain, Unavailable> {
+        let failed = |what: &str| {
+            let error = io::Error::last_os_error();
+            Unavailable::new(format!("{what}: {error}"), "use a kernel with CONFIG_MIGRATION and CONFIG_NUMA")
+        };
+        let all = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a fresh mapping of two pages, where the kernel likes it, in whose first page a byte is
+        // written; the sets of CPUs are valid when zeroed and good for reading and writing.
+        let drain = unsafe {
+            let pages = libc::mmap(std::ptr::null_mut(), 2 * PAGE, all, flags, -1, 0);
+            if pages == libc::MAP_FAILED {
+                return Err(failed("cannot map a page"));
+            }
+            let pages: *mut u8 = pages.cast();
+            pages.write_volatile(1);
+            let size = size_of::<libc::cpu_set_t>();
+            let mut before: libc::cpu_set_t = std::mem::zeroed();
+            libc::sched_getaffinity(0, size, &raw mut before);
+            let mut one: libc::cpu_set_t = std::mem::zeroed();
+            let cpu = libc::sched_getcpu();
+            if cpu >= 0 {
+                libc::CPU_SET(cpu as usize, &mut one);
+                libc::sched_setaffinity(0, size, &raw const one);
+            }
+            let has_cold = libc::madvise(pages.add(PAGE).cast(), PAGE, MADV_COLD) == 0;
+            Drain { pages, elsewhere: true, has_cold, before }
+        };
+        if drain.everywhere() { Ok(drain) } else { Err(failed("move_pages does not work")) }
+    }
+
+    /// Another CPU is at work: ksmd, a disk, a worker of the kernel.
+    pub(super) const fn others_work(&mut self) {
+        self.elsewhere = true;
+    }
+
+    /// Empties what may have filled since the last time.
+    pub(super) fn before_observation(&mut self) {
+        if self.elsewhere || !self.has_cold {
+            self.thoroughly();
+            return;
+        }
+        // SAFETY: a page of this object's own mapping that holds nothing.
+        unsafe { libc::madvise(self.pages.add(PAGE).cast(), PAGE, MADV_COLD) };
+    }
+
+    /// Empties the batches of every CPU, twice: what was on its way from one to another is caught by the
+    /// second round.
+    pub(super) fn thoroughly(&mut self) {
+        self.everywhere();
+        std::thread::sleep(Duration::from_micros(100));
+        self.everywhere();
+        self.elsewhere = false;
+    }
+
+    fn everywhere(&self) -> bool {
+        let pages = [self.pages];
+        let node: [libc::c_int; 1] = [self.node()];
+        let mut status: [libc::c_int; 1] = [-1];
+        // SAFETY: the arrays have one element each, as stated, and the page is this object's own.
+        unsafe {
+            libc::syscall(
+                libc::SYS_move_pages,
+                0,
+                1usize,
+                pages.as_ptr(),
+                node.as_ptr(),
+                status.as_mut_ptr(),
+                MPOL_MF_MOVE,
+            ) >= 0
+        }
+    }
+
+    /// The node on which the page is.
+    fn node(&self) -> libc::c_int {
+        let pages = [self.pages];
+        let mut status: [libc::c_int; 1] = [0];
+        // SAFETY: as above; without nodes the call only asks.
+        unsafe {
+            let nowhere: *const libc::c_int = std::ptr::null();
+            libc::syscall(libc::SYS_move_pages, 0, 1usize, pages.as_ptr(), nowhere, status.as_mut_ptr(), 0);
+        }
+        status[0].max(0)
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this object's, and the set was filled in by the kernel.
+        unsafe {
+            libc::munmap(self.pages.cast(), 2 * PAGE);
+            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const self.before);
+        }
+    }
+}

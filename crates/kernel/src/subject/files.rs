@@ -1,0 +1,171 @@
+//! Files of a scenario: on a tmpfs mount of their own, on the kernel's internal one, on a disk.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use mapcount_script::ast::{FileKind, Huge, Name};
+use mapcount_script::diagnostic::Diagnostic;
+
+use super::{PAGE, Trouble};
+use crate::settings::{Settings, Undo};
+
+/// The files that are open, by the scenario's names. A mapping keeps its file by itself.
+pub(super) struct Files {
+    open: BTreeMap<String, File>,
+    scratch: PathBuf,
+    /// This thread has its own mount namespace, with a mount point for tmpfs.
+    mount_point: Option<PathBuf>,
+}
+
+impl Files {
+    pub(super) const fn new(scratch: PathBuf) -> Files {
+        Files { open: BTreeMap::new(), scratch, mount_point: None }
+    }
+
+    /// Why there can be no file of this kind, if so.
+    pub(super) fn lacks(&self, kind: FileKind) -> Option<&'static str> {
+        let (magic, why) = match kind {
+            FileKind::Tmpfs | FileKind::Memfd => return None,
+            FileKind::Ext4 => (EXT4, "the scratch folder is not on ext4: name another one with --scratch"),
+            FileKind::Xfs => (XFS, "the scratch folder is not on xfs: name another one with --scratch"),
+        };
+        (file_system(&self.scratch) != Some(magic)).then_some(why)
+    }
+
+    /// Forgets all files.
+    pub(super) fn clear(&mut self) {
+        self.open.clear();
+    }
+
+    /// Makes a file of so many pages.
+    pub(super) fn make(
+        &mut self,
+        (name, pages): (&Name, u64),
+        kind: FileKind,
+        huge: Option<Huge>,
+        settings: &mut Settings,
+    ) -> io::Result<()> {
+        let file = match kind {
+            FileKind::Memfd => {
+                // SAFETY: the name ends with a 0; what is returned is a fresh descriptor.
+                unsafe {
+                    let fd = libc::memfd_create(c"mapcount".as_ptr(), libc::MFD_CLOEXEC);
+                    if fd < 0 {
+                        return Err(io::Error::last_os_error());
+                    }
+                    File::from_raw_fd(fd)
+                }
+            }
+            FileKind::Tmpfs => self.on_tmpfs(huge, settings)?,
+            FileKind::Ext4 | FileKind::Xfs => scratch_file(&self.scratch)?,
+        };
+        file.set_len(pages * PAGE)?;
+        self.open.insert(name.as_str().to_owned(), file);
+        Ok(())
+    }
+
+    /// truncate(2).
+    pub(super) fn truncate(&self, name: &Name, pages: u64) -> Result<io::Result<()>, Trouble> {
+        Ok(self.file(name)?.set_len(pages * PAGE))
+    }
+
+    /// fallocate(2) with FALLOC_FL_PUNCH_HOLE.
+    pub(super) fn punch(&self, name: &Name, start: u64, end: u64) -> Result<io::Result<()>, Trouble> {
+        let fd = self.file(name)?.as_raw_fd();
+        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        let (offset, length) = (start * PAGE, (end - start) * PAGE);
+        // SAFETY: the call takes numbers and a descriptor that is open.
+        let done = unsafe { libc::fallocate(fd, mode, offset as libc::off_t, length as libc::off_t) };
+        Ok(if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) })
+    }
+
+    /// A path under which a process of the subject can open the file.
+    pub(super) fn path(&self, name: &Name) -> Result<String, Trouble> {
+        Ok(format!("/proc/{}/fd/{}", std::process::id(), self.file(name)?.as_raw_fd()))
+    }
+
+    fn file(&self, name: &Name) -> Result<&File, Trouble> {
+        self.open.get(name.as_str()).ok_or_else(|| {
+            let message = format!("there is no file `{}` at this point", name.as_str());
+            Trouble::Scenario(Box::new(Diagnostic::error(message, name.span, "not made yet")))
+        })
+    }
+
+    /// A file on a fresh tmpfs, which nobody else sees; it is gone when its file is.
+    fn on_tmpfs(&mut self, huge: Option<Huge>, settings: &mut Settings) -> io::Result<File> {
+        let point = self.mount_point(settings)?;
+        let options = huge.map_or_else(String::new, |huge| format!("huge={huge}"));
+        mount(Some("tmpfs"), &point, 0, &options)?;
+        let path = point.join("file");
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        let point = CString::new(point.as_os_str().as_bytes())?;
+        // SAFETY: the path ends with a 0.
+        unsafe { libc::umount2(point.as_ptr(), libc::MNT_DETACH) };
+        file
+    }
+
+    fn mount_point(&mut self, settings: &mut Settings) -> io::Result<PathBuf> {
+        if let Some(point) = &self.mount_point {
+            return Ok(point.clone());
+        }
+        let point = self.scratch.join(format!("mapcount-{}", std::process::id()));
+        settings.undo(&Undo::RemoveFolder(&point))?;
+        fs::create_dir_all(&point)?;
+        own_mounts()?;
+        self.mount_point = Some(point.clone());
+        Ok(point)
+    }
+}
+
+/// Gives this thread a mount namespace of its own: what it mounts is seen by nobody else.
+pub(super) fn own_mounts() -> io::Result<()> {
+    // SAFETY: the call takes a number.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    mount(None, Path::new("/"), libc::MS_REC | libc::MS_PRIVATE, "")
+}
+
+/// mount(2) of a file system that has no device.
+pub(super) fn mount(kind: Option<&str>, point: &Path, flags: libc::c_ulong, options: &str) -> io::Result<()> {
+    let point = CString::new(point.as_os_str().as_bytes())?;
+    let kind = CString::new(kind.unwrap_or("none"))?;
+    let options = CString::new(options)?;
+    // SAFETY: all strings end with a 0.
+    let done =
+        unsafe { libc::mount(kind.as_ptr(), point.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast()) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What statfs(2) says of a file system: EXT4_SUPER_MAGIC and XFS_SUPER_MAGIC (linux/magic.h).
+const EXT4: i64 = 0xef53;
+const XFS: i64 = 0x5846_5342;
+
+/// The kind of file system that a folder is on.
+fn file_system(folder: &Path) -> Option<i64> {
+    let folder = CString::new(folder.as_os_str().as_bytes()).ok()?;
+    // SAFETY: the path ends with a 0, and a zeroed `statfs` is valid and good for writing.
+    unsafe {
+        let mut about: libc::statfs = std::mem::zeroed();
+        (libc::statfs(folder.as_ptr(), &raw mut about) == 0).then_some(about.f_type)
+    }
+}
+
+/// A file in a folder on a disk, without a name, that goes with its last user.
+pub(super) fn scratch_file(folder: &Path) -> io::Result<File> {
+    let path = folder.join(format!("mapcount-{}.scratch", std::process::id()));
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
+    fs::remove_file(&path)?;
+    Ok(file)
+}
+
+/// Writes at a place of a file.
+pub(super) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    file.write_all_at(bytes, offset)
+}
