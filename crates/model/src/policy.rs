@@ -859,6 +859,11 @@ policies! {
         (at(3, 12), HugetlbMigrate::ToPool, "unmap_and_move_huge_page(), alloc_huge_page_node() (v4.4; start unverified)"),
         (at(4, 16), HugetlbMigrate::ToAny, "alloc_huge_page_nodemask(), mm/hugetlb.c (v5.10), Linux commit ab5ac90aecf5 (v4.16; release unverified)"),
     ],
+    /// MADV_REMOVE takes huge pages out of a shared mapping.
+    hugetlb_punches: bool = [
+        (FIRST, false, "madvise_remove(), mm/madvise.c (v2.6.39)"),
+        (at(4, 3), true, "Linux commit 70c3547e36f5 (\"hugetlbfs: add hugetlbfs_fallocate()\", v4.3; release unverified), hugetlbfs_punch_hole(), fs/hugetlbfs/inode.c (v6.12)"),
+    ],
     /// move_pages moves a hugetlb page for the sake of any of its pages; before, of its first only.
     hugetlb_moves_by_tail: bool = [
         (FIRST, false, "add_page_for_migration(), mm/migrate.c (v5.10, v6.1)"),

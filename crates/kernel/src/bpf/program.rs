@@ -31,6 +31,11 @@ const PLACES: usize = DATA_BYTES - 8;
 /// The size of the area: whatever the masks let through lies in it. Up to 5.10 a map's value is at most 4 MiB.
 pub(super) const AREA_BYTES: usize = DATA_AT + PLACES + LENGTHS + 16;
 
+// The entries end before the data, and whatever the masks let through before the area.
+const _: () = assert!(ENTRY_AT + ENTRIES * ENTRY_WORDS * 8 <= DATA_AT);
+const _: () = assert!(DATA_AT + PLACES + LENGTHS <= AREA_BYTES && AREA_BYTES <= 4 << 20);
+const _: () = assert!(DATA_BYTES & LENGTHS == DATA_BYTES);
+
 /// bpf_get_current_task().
 const GET_CURRENT_TASK: i32 = 35;
 /// bpf_probe_read_kernel(), 5.5 on.
@@ -136,14 +141,7 @@ pub(super) fn code(map: i32) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AREA_BYTES, DATA_AT, DATA_BYTES, ENTRIES, ENTRY_AT, ENTRY_WORDS, LENGTHS, PLACES, code};
-
-    #[test]
-    fn the_entries_end_before_the_data_and_copies_before_the_area() {
-        assert!(ENTRY_AT + ENTRIES * ENTRY_WORDS * 8 <= DATA_AT);
-        assert!(DATA_AT + PLACES + LENGTHS <= AREA_BYTES && AREA_BYTES <= 4 << 20);
-        assert!(DATA_BYTES & LENGTHS == DATA_BYTES);
-    }
+    use super::code;
 
     #[test]
     fn jumps_stay_within_the_program() {

@@ -334,11 +334,28 @@ fn count_small(
     Seen::Counted
 }
 
+/// Whether the page cache holds every reference on a file's folio and no page of it is mapped.
+fn is_cached_only(subject: &Subject<'_>, head: &Head) -> bool {
+    let state = &head.state;
+    let plain = head.used == Use::File && state.pagecache && !state.private && !state.swapcache;
+    let at = subject.folio.head;
+    plain
+        && i64::from(subject.counters.read(Field::Refcount, at)) == head.pages() as i64
+        && subject.ask(Query::FolioMapcount, at) == Answer::Exact(0)
+}
+
 fn count_large(subject: &Subject<'_>, head: &Head, marks: &Marks, count: &mut Count) -> Seen {
+    let pages = head.pages();
+    if is_cached_only(subject, head) {
+        // Most of the page cache: nothing but the cache holds it, and nothing is mapped.
+        count.folios += 1;
+        count.pages += pages;
+        count.pages_unmapped += pages;
+        return Seen::Counted;
+    }
     if !subject.is_consistent() {
         return Seen::Contradicts;
     }
-    let pages = head.pages();
     let at = subject.folio.head;
     count.folios += 1;
     count.pages += pages;

@@ -9,6 +9,7 @@ use mapcount_model::profile::Profile;
 use super::extent::Extent;
 use super::folio::{self, Mapper, View};
 use super::frames::Frames;
+use super::join::Piece;
 use super::maps::{Area, areas};
 use super::marks::Marks;
 use super::pagemap;
@@ -275,6 +276,14 @@ impl Inspector {
             mappings[extent.owner as usize].extents.push(extent);
         }
         Ok(Ok(mappings))
+    }
+
+    /// The pieces of a mapping, one for each folio that stands in a row, by rising address.
+    ///
+    /// # Errors
+    /// If the kernel does not let it look any more.
+    pub fn pieces(&mut self, mapping: &Mapping) -> Result<Vec<Piece>, Unavailable> {
+        join::pieces(&mut self.frames, &self.profile, mapping.extents.clone())
     }
 
     /// The frame that an address of a process maps; `None` if nothing does.

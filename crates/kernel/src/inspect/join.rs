@@ -3,8 +3,9 @@
 
 use mapcount_model::profile::Profile;
 use mapcount_model::query::Query;
+use mapcount_model::verdict::Subject;
 
-use super::extent::{BLOCK, Extent};
+use super::extent::{BLOCK, By, Extent};
 use super::frames::{Chunk, Frames};
 use super::marks::{Head, Marks, Use};
 use super::usage::Usage;
@@ -36,19 +37,18 @@ pub(crate) fn join(
             continue;
         }
         part.sort_unstable_by_key(|extent| (extent.owner, extent.frame, extent.page));
-        let mut seen = 0;
+        let mut seen: Vec<std::ops::Range<u64>> = Vec::new();
         frames.visit(chunk * step..(chunk + 1) * step, &mut |marks, words| {
             let end = words.first + words.frames(marks);
             let inside = |extent: &&Extent| (words.first..end).contains(&extent.frame);
             let here: Vec<Extent> = part.iter().filter(inside).copied().collect();
-            seen += here.len();
+            seen.push(words.first..end);
             Part { marks, profile, words, orders, usages: &mut usages, pending: &mut pending }.run(&here);
         })?;
         // Frames that have no `struct page` are devices'.
-        if seen < part.len() {
-            for extent in part.iter().filter(|extent| frames.lacks(extent.frame)) {
-                usages[extent.owner as usize].add_uncounted(Use::Kernel, u64::from(extent.pages));
-            }
+        let was_seen = |extent: &Extent| seen.iter().any(|frames| frames.contains(&extent.frame));
+        for extent in part.iter().filter(|extent| !was_seen(extent)) {
+            usages[extent.owner as usize].add_uncounted(Use::Kernel, u64::from(extent.pages));
         }
     }
     for (head, segments) in pending {
@@ -200,7 +200,9 @@ fn later(
 ) -> Result<(), Unavailable> {
     let Some(owner) = segments.first().map(|segment| segment.owner as usize) else { return Ok(()) };
     let mut used = Use::Kernel;
-    for _ in 0..READINGS {
+    // A tail that was read in a change may have named anything.
+    let readings = if frames.lacks(head) { 0 } else { READINGS };
+    for _ in 0..readings {
         let mut counted = false;
         let end = (head + 1).next_multiple_of(frames.chunk_frames());
         frames.visit(head..end, &mut |marks, words| {
@@ -267,4 +269,100 @@ pub(crate) fn shared_folios(
     }
     folios.sort_unstable();
     Ok(folios)
+}
+
+/// How a part of a mapping looks on a map of its folios; where several hold, the last one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Look {
+    /// Mapped by PTEs, whole.
+    Pte,
+    /// Mapped as a whole by one entry.
+    Pmd,
+    /// Others map it too, or seem to.
+    Shared,
+    /// Anonymous, and nobody maps some of its pages.
+    Partial,
+    /// It has pins, as far as these are counted.
+    Pinned,
+}
+
+/// A part of a mapping that lies in one folio and stands in a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// Its extent.
+    pub extent: Extent,
+    /// The first frame of the folio.
+    pub first: u64,
+    /// The folio's order.
+    pub order: u8,
+    /// How it looks.
+    pub look: Look,
+}
+
+/// Extents in pieces of one folio each, by rising address. What is no folio that processes map counted is left out.
+///
+/// # Errors
+/// If the kernel does not let us look any more.
+pub(crate) fn pieces(
+    frames: &mut Frames,
+    profile: &Profile,
+    extents: Vec<Extent>,
+) -> Result<Vec<Piece>, Unavailable> {
+    let step = frames.chunk_frames();
+    let (mut sorted, starts) = by_chunk(extents, step);
+    let mut found: Vec<Piece> = Vec::new();
+    for (chunk, bounds) in (0u64..).zip(starts.windows(2)) {
+        let part = &mut sorted[bounds[0]..bounds[1]];
+        if part.is_empty() {
+            continue;
+        }
+        frames.visit(chunk * step..(chunk + 1) * step, &mut |marks, words| {
+            let end = words.first + words.frames(marks);
+            for extent in part.iter().filter(|extent| (words.first..end).contains(&extent.frame)) {
+                cut(marks, profile, &words, *extent, &mut found);
+            }
+        })?;
+    }
+    found.sort_unstable_by_key(|piece| piece.extent.page);
+    Ok(found)
+}
+
+/// Cuts an extent where its folios end.
+fn cut(marks: &Marks, profile: &Profile, words: &Chunk<'_>, mut rest: Extent, found: &mut Vec<Piece>) {
+    let page_bytes = marks.page_words as u64 * 8;
+    let end = words.first + words.frames(marks);
+    while rest.pages > 0 && rest.frame < end {
+        let address = words.address + (rest.frame - words.first) * page_bytes;
+        let back =
+            address.wrapping_sub(marks.head_address(words.from(marks, rest.frame), address)) / page_bytes;
+        let first = rest.frame.wrapping_sub(back);
+        let inside = (words.first..=rest.frame).contains(&first);
+        let head = inside.then(|| marks.head(words.from(marks, first))).flatten();
+        let behind = head.map_or(rest.frame + 1, |head| (first + head.pages()).max(rest.frame + 1));
+        let pages = u64::from(rest.pages).min(behind - rest.frame) as u32;
+        let extent = Extent { pages, ..rest };
+        if let Some(head) = head
+            && let Some(look) =
+                words.ask(marks, profile, (first, &head), |subject, _| look(&subject, &head, &extent))
+        {
+            found.push(Piece { extent, first, order: head.order, look });
+        }
+        rest.page += u64::from(pages);
+        rest.frame += u64::from(pages);
+        rest.pages -= pages;
+    }
+}
+
+fn look(subject: &Subject<'_>, head: &Head, extent: &Extent) -> Look {
+    let at = subject.folio.head;
+    let pinned =
+        subject.references().and_then(|references| references.pins.value()).is_some_and(|pins| pins > 0);
+    let mapped = subject.mapped_pages().value().map_or(head.pages(), u64::from);
+    match extent.by {
+        _ if pinned => Look::Pinned,
+        _ if head.used == Use::Anon && mapped < head.pages() => Look::Partial,
+        _ if subject.ask(Query::MaybeShared, at).value() == Some(1) => Look::Shared,
+        By::Pte => Look::Pte,
+        By::Pmd | By::Pud => Look::Pmd,
+    }
 }

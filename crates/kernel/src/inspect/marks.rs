@@ -1,7 +1,7 @@
 //! What the words of a `struct page` say besides counters: what the frame is used for, how large its folio is, which
 //! flags are set. Numbers of flags and types come from the kernel's own BTF.
 
-use mapcount_model::field::TABLE;
+use mapcount_model::field::{Field, TABLE};
 use mapcount_model::policy::Policy;
 use mapcount_model::snapshot::{Place, Places};
 use mapcount_model::units::Kind;
@@ -145,6 +145,18 @@ impl Types {
         }
     }
 
+    /// The use that the highest byte of a type says, by its lower half, where that is the coding.
+    fn by_byte(&self) -> Option<[Use; 16]> {
+        if self.coding != Coding::Byte {
+            return None;
+        }
+        let mut uses = [Use::Kernel; 16];
+        for (low, used) in (0u32..).zip(&mut uses) {
+            *used = self.use_of((0xf0 | low) << 24);
+        }
+        Some(uses)
+    }
+
     fn use_of(&self, word: u32) -> Use {
         let known = [
             (self.buddy, Use::Free),
@@ -238,8 +250,14 @@ pub(crate) struct Marks {
     /// Flags of the first word.
     pub(crate) flags: Flags,
     types: Types,
+    by_byte: Option<[Use; 16]>,
     hugetlb: HugetlbMark,
     fields: Fields,
+    /// The words that every page is classified by, and the lowest bits of the counters in theirs.
+    tail: usize,
+    mapping: usize,
+    refcount: (usize, u32),
+    mapcount: (usize, u32),
     /// The word that `private` is.
     private: usize,
     /// The word that names the memory cgroup, if there is one.
@@ -285,11 +303,19 @@ impl Marks {
         for row in TABLE {
             places.set(row.field, fields.slot(row.field).map(|slot| place(slot, row.field, &fields)));
         }
+        let types = Types::of(btf, policy.hugetlb_type);
+        let counter = |field| fields.slot(field).map(|slot| (slot.word, slot.shift));
         Ok(Marks {
             page_words: fields.page_words,
             places,
             flags: Flags::of(btf),
-            types: Types::of(btf, policy.hugetlb_type),
+            by_byte: types.by_byte(),
+            types,
+            tail: fields.tail.word,
+            mapping: fields.mapping.word,
+            // Every kernel has both: `Fields` says so.
+            refcount: counter(Field::Refcount).unwrap_or((6, 32)),
+            mapcount: counter(Field::Mapcount).unwrap_or((6, 0)),
             hugetlb: hugetlb_mark(btf, &fields),
             private: word("private").unwrap_or(5),
             memcg: word("memcg_data").or_else(|| word("mem_cgroup")),
@@ -300,7 +326,7 @@ impl Marks {
     /// Whether the page is a tail.
     #[inline]
     pub(crate) fn is_tail(&self, page: &[u64]) -> bool {
-        page[self.fields.tail.word] >> self.fields.tail.shift & 1 != 0
+        page[self.tail] & 1 != 0
     }
 
     /// The address of the first page of the folio that a page belongs to, which stands at `address` itself. A tail names
@@ -308,7 +334,7 @@ impl Marks {
     /// (`compound_info`, include/linux/page-flags.h, v7.1).
     #[inline]
     pub(crate) fn head_address(&self, page: &[u64], address: u64) -> u64 {
-        let word = page[self.fields.tail.word];
+        let word = page[self.tail];
         if word & 1 == 0 {
             return address;
         }
@@ -316,17 +342,16 @@ impl Marks {
         if (!named).wrapping_add(1).is_power_of_two() { address & named } else { named }
     }
 
-    /// Whether the page is in use, by its own words.
+    /// The page's own reference count, as it is stored.
     #[inline]
     pub(crate) fn refcount(&self, page: &[u64]) -> i32 {
-        let slot = self.fields.slot(mapcount_model::field::Field::Refcount).expect("every kernel has it");
-        (page[slot.word] >> slot.shift) as u32 as i32
+        (page[self.refcount.0] >> self.refcount.1) as u32 as i32
     }
 
+    /// The page's own map count, as it is stored; of some pages it is a type.
     #[inline]
     pub(crate) fn mapcount(&self, page: &[u64]) -> i32 {
-        let slot = self.fields.slot(mapcount_model::field::Field::Mapcount).expect("every kernel has it");
-        (page[slot.word] >> slot.shift) as u32 as i32
+        (page[self.mapcount.0] >> self.mapcount.1) as u32 as i32
     }
 
     /// The folio that starts at the first page of `words`; `None` for a tail page. `words` may go on behind it.
@@ -359,8 +384,14 @@ impl Marks {
     fn use_of(&self, page: &[u64], words: &[u64], order: u8) -> Use {
         let flags = page[0];
         let typed = self.mapcount(page) as u32;
-        if self.types.is_typed(typed) {
-            return self.types.use_of(typed);
+        match &self.by_byte {
+            // 0xff is the highest byte of a map count of −1.
+            Some(uses) if typed >> 28 == 0xf && typed >> 24 != 0xff => {
+                return uses[(typed >> 24 & 0xf) as usize];
+            }
+            Some(_) => {}
+            None if self.types.is_typed(typed) => return self.types.use_of(typed),
+            None => {}
         }
         if flags & self.flags.reserved != 0 {
             return Use::Reserved;
@@ -376,12 +407,13 @@ impl Marks {
         }
         let swapbacked = flags & self.flags.swapbacked != 0;
         // PAGE_MAPPING_ANON and PAGE_MAPPING_MOVABLE; both for KSM (include/linux/page-flags.h).
-        match page[self.fields.mapping.word] & 3 {
+        let mapping = page[self.mapping];
+        match mapping & 3 {
             1 => Use::Anon,
             3 => Use::Ksm,
             2 => Use::Movable,
-            _ if page[self.fields.mapping.word] != 0 && swapbacked => Use::Shmem,
-            _ if page[self.fields.mapping.word] != 0 => Use::File,
+            _ if mapping != 0 && swapbacked => Use::Shmem,
+            _ if mapping != 0 => Use::File,
             _ if swapbacked && flags & self.flags.swapcache != 0 => Use::Shmem,
             _ => Use::Kernel,
         }
@@ -401,7 +433,7 @@ impl Marks {
     fn state(&self, used: Use, page: &[u64]) -> State {
         let flags = page[0];
         let is = |mask: u64| flags & mask != 0;
-        let mapping = page[self.fields.mapping.word];
+        let mapping = page[self.mapping];
         State {
             swapcache: is(self.flags.swapbacked) && is(self.flags.swapcache),
             pagecache: matches!(used, Use::Shmem | Use::File | Use::Hugetlb)
@@ -416,8 +448,8 @@ impl Marks {
 }
 
 /// A slot of [`Fields`] as the model's snapshot wants it.
-fn place(slot: crate::fields::Slot, field: mapcount_model::field::Field, fields: &Fields) -> Place {
-    let is_list = field == mapcount_model::field::Field::Deferred;
+fn place(slot: crate::fields::Slot, field: Field, fields: &Fields) -> Place {
+    let is_list = field == Field::Deferred;
     Place {
         page: (slot.word / fields.page_words) as u8,
         word: (slot.word % fields.page_words) as u8,

@@ -30,6 +30,7 @@ pub use extent::{By, Extent};
 pub use files::Files;
 pub use folio::{Mapper, View};
 pub use inspector::{Inspector, Mapping, Other, Processes};
+pub use join::{Look, Piece};
 pub use marks::{Head, Use};
 pub use own::{Own, own};
 pub use space::Missed;

@@ -107,7 +107,7 @@ impl Structs {
             return Ok(None);
         }
         let order = self.fields.order.get(self.pages.words(two).ok_or(two)?);
-        let is_large = (1..=i64::from(GREATEST_ORDER)).contains(&order) && frame % (1 << order) == 0;
+        let is_large = (1..=i64::from(GREATEST_ORDER)).contains(&order) && frame.is_multiple_of(1 << order);
         Ok(is_large.then_some(Block { head: frame, order: order as u8 }))
     }
 

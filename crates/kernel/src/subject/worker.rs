@@ -126,7 +126,7 @@ unsafe fn serve(own: *mut Slot) -> ! {
 /// The addresses are the scenario's: nothing of this program lies there.
 unsafe fn answer(own: *mut Slot, op: Op, arguments: [u64; 6]) -> Reply {
     let [start, bytes, c, d, _, _] = arguments;
-    // SAFETY: called below alone, on the scenario's own addresses.
+    // SAFETY: by the caller's promise, as below.
     let one = |number| move |arguments: [u64; 6]| unsafe { syscall(number, arguments) };
     // SAFETY: by the caller's promise these calls change the scenario's own mappings and nothing else.
     let result = unsafe {

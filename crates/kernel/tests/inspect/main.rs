@@ -3,12 +3,14 @@
 mod memory;
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use mapcount_kernel::inspect::procs::{Process, process, processes};
+use mapcount_kernel::inspect::procs::{Process, cgroup, process, processes};
 use mapcount_kernel::inspect::{By, Holder, Inspector, Missed, Usage, View};
 use mapcount_kernel::observer::Choice;
 use mapcount_kernel::{Unavailable, require};
@@ -197,9 +199,24 @@ fn page_tables_say_what_pagemap_says() {
         area.protect(HUGE + 7 * PAGE, PAGE);
         area.dontneed(2 * HUGE, 5 * PAGE);
     });
-    let mappings = inspector.mappings(&of(child.pid())).expect("readable").expect("alive");
-    let pagemap = File::open(format!("/proc/{}/pagemap", child.pid())).expect("readable");
-    let mut pages = 0;
+    // kcompactd may move a page in between, so that one of the two does not see it.
+    let mut differences = Vec::new();
+    for _ in 0..5 {
+        let pages;
+        (pages, differences) = compare_with_pagemap(&mut inspector, child.pid());
+        assert!(pages > 1000, "{pages} pages were compared");
+        if differences.is_empty() {
+            break;
+        }
+    }
+    assert!(differences.is_empty(), "{differences:x?}");
+}
+
+/// Pages that were compared, and those where page tables and pagemap disagree: the page, and the frame by each.
+fn compare_with_pagemap(inspector: &mut Inspector, pid: u32) -> (u64, Vec<(u64, Option<u64>, u64)>) {
+    let mappings = inspector.mappings(&of(pid)).expect("readable").expect("alive");
+    let pagemap = File::open(format!("/proc/{pid}/pagemap")).expect("readable");
+    let (mut pages, mut differences) = (0, Vec::new());
     for mapping in &mappings {
         let mut walked: BTreeMap<u64, u64> = BTreeMap::new();
         for extent in &mapping.extents {
@@ -211,16 +228,18 @@ fn page_tables_say_what_pagemap_says() {
         for page in mapping.area.start..mapping.area.end {
             let word = word(&pagemap, page);
             let present = word >> 63 == 1;
-            match walked.get(&page) {
-                Some(frame) => assert_eq!((present, word & ((1 << 55) - 1)), (true, *frame), "{page:#x}"),
+            let same = match walked.get(&page) {
+                Some(frame) => present && word & ((1 << 55) - 1) == *frame,
                 // Pagemap shows special entries too (vvar, the zero page), which nothing counts.
-                None if present => assert!(is_special(word), "{page:#x} in {:?}", mapping.area),
-                None => {}
+                None => !present || is_special(word),
+            };
+            if !same {
+                differences.push((page, walked.get(&page).copied(), word));
             }
             pages += u64::from(present);
         }
     }
-    assert!(pages > 1000, "{pages} pages were compared");
+    (pages, differences)
 }
 
 /// Whether a frame that pagemap tells is the zero page's, or no memory's.
@@ -292,4 +311,57 @@ fn who_is_gone_is_said_and_skipped() {
     let found = inspector.processes(&[gone.clone(), of(std::process::id())], &[]).expect("readable");
     assert_eq!(found.missed, [(gone, Missed::Vanished)]);
     assert_eq!(found.used.len(), 1);
+}
+
+/// A memory cgroup that is gone when it is dropped.
+struct Group(PathBuf);
+
+impl Group {
+    fn new() -> Result<Group, Unavailable> {
+        let mounts = fs::read_to_string("/proc/self/mounts").expect("readable");
+        let of_memory = |line: &&str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            words[2] == "cgroup" && words[3].split(',').any(|option| option == "memory")
+                || words[2] == "cgroup2"
+                    && fs::read_to_string(Path::new(words[1]).join("cgroup.controllers"))
+                        .is_ok_and(|text| text.contains("memory"))
+        };
+        let mount = mounts.lines().find(of_memory).and_then(|line| line.split(' ').nth(1));
+        let missing = |what: String| Unavailable::new(what, "mount a memory cgroup file system");
+        let mount = mount.ok_or_else(|| missing("no memory cgroups".to_owned()))?;
+        let folder = Path::new(mount).join(format!("mapcount-test-{}", std::process::id()));
+        fs::create_dir(&folder).map_err(|error| missing(format!("{}: {error}", folder.display())))?;
+        Ok(Group(folder))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Its processes are gone; what is charged to it is reclaimed or goes to the parent.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn what_a_cgroup_is_charged_for_is_counted() {
+    let Some(mut inspector) = inspector("cgroup") else { return };
+    let Some(group) = require::or_skip("cgroup", Group::new()) else { return };
+    let procs =
+        CString::new(group.0.join("cgroup.procs").into_os_string().into_encoded_bytes()).expect("a path");
+    let area = Area::small(3000);
+    let child = Child::new(|| {
+        memory::enter(&procs);
+        area.touch();
+    });
+    let found = cgroup(group.0.to_str().expect("UTF-8")).expect("there");
+    assert!(found.pids.contains(&child.pid()), "{found:?}");
+    let charged = inspector.charged(&found.inodes).expect("readable");
+    let Some(charged) = require::or_skip(
+        "cgroup",
+        charged.ok_or_else(|| Unavailable::new("no /proc/kpagecgroup", "use a kernel with CONFIG_MEMCG=y")),
+    ) else {
+        return;
+    };
+    let anon = charged.total(mapcount_kernel::inspect::Use::Anon).pages;
+    assert!((3000..3200).contains(&anon), "{anon} pages");
 }

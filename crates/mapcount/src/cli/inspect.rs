@@ -19,6 +19,7 @@ use crate::report::inspect::{
     write,
 };
 use crate::report::layout::Style;
+use crate::view;
 use target::{Place, frame, orders, place};
 
 /// Inspect the running system: who maps its folios, who holds them, what they waste, why they cannot be split.
@@ -65,6 +66,9 @@ pub(super) struct Args {
     /// Find out what processes map by /proc/PID/pagemap instead of their page tables; it takes the lock of the process.
     #[arg(long)]
     pagemap: bool,
+    /// Walk through processes, mappings and folios in this terminal; with --watch it looks again by itself.
+    #[arg(long, conflicts_with_all = ["pid", "comm", "cgroup", "addr", "pfn", "unexpected", "census", "format", "output"])]
+    tui: bool,
     /// Show so many processes or mappings at most.
     #[arg(long, value_name = "N")]
     top: Option<usize>,
@@ -81,13 +85,16 @@ pub(super) struct Args {
 
 pub(super) fn main(args: &Args) -> Exit {
     if args.format == Format::Openmetrics && (args.addr.is_some() || args.pfn.is_some()) {
-        eprintln!("mapcount: one folio is no metric; use another --format");
-        return Exit::Malformed;
+        let what = "one folio is no metric: --addr and --pfn need another --format\n";
+        clap::Error::raw(clap::error::ErrorKind::ArgumentConflict, what).exit();
     }
     let mut source = match open(args) {
         Ok(source) => source,
         Err(missing) => return unavailable(&missing),
     };
+    if args.tui {
+        return terminal(source, args);
+    }
     loop {
         let exit = match report(&mut source, args) {
             Ok(report) => deliver(&report, args),
@@ -98,6 +105,27 @@ pub(super) fn main(args: &Args) -> Exit {
             _ => return exit,
         }
     }
+}
+
+fn terminal(source: Source, args: &Args) -> Exit {
+    let missing = match source {
+        Source::Kernel(mut inspector) => {
+            return match view::run(&mut *inspector, args.watch.map(Duration::from_secs)) {
+                Ok(()) => Exit::Success,
+                Err(error) => {
+                    eprintln!("mapcount: the terminal: {error}");
+                    Exit::Unavailable
+                }
+            };
+        }
+        Source::Files(_, missing) => missing,
+        Source::Own(missing) => Some(missing),
+    };
+    let why = missing.map_or(String::new(), |missing| format!(" ({})", missing.what));
+    unavailable(&Unavailable::new(
+        format!("--tui needs the words of struct page{why}"),
+        "run as root, with --observer bpf or kcore",
+    ))
 }
 
 /// What reports are made from.

@@ -2,6 +2,7 @@
 //!
 //! Prints a table of ratios, Linux measured in the same run on this machine, then divan's own.
 
+mod files;
 mod linux;
 mod steps;
 mod table;
@@ -55,6 +56,7 @@ fn ratios() {
     table::row(work::WALK.name, measure(&work::WALK), Peer::None, Goal::Rate(200_000.0));
     table::row(work::COPY.name, measure(&work::COPY), Peer::None, Goal::None);
     println!();
+    files::ratios(SAMPLES, LINUX_SAMPLES);
     memory();
     println!();
 }

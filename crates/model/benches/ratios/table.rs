@@ -49,6 +49,8 @@ pub(crate) enum Goal {
     AtMost(f64),
     /// Units a second at least.
     Rate(f64),
+    /// So many times as fast as Linux, at least.
+    TimesFaster(f64),
 }
 
 impl Goal {
@@ -57,14 +59,24 @@ impl Goal {
             Goal::None => "–".to_owned(),
             Goal::AtMost(nanos) => format!("≤ {}", time(nanos)),
             Goal::Rate(rate) => format!("≥ {rate}/s"),
+            Goal::TimesFaster(times) => format!("≥ {times}x"),
         }
     }
 
-    fn verdict(self, ours: Nanos) -> &'static str {
+    fn verdict(self, ours: Nanos, peer: Peer) -> &'static str {
         match self {
             Goal::None => "–",
             Goal::AtMost(nanos) if ours.median <= nanos => "met",
             Goal::Rate(rate) if ours.rate() >= rate => "met",
+            Goal::TimesFaster(times) => match peer {
+                Peer::None => "–",
+                Peer::Measured(Nanos { median, .. }) | Peer::Published(median)
+                    if median >= times * ours.median =>
+                {
+                    "met"
+                }
+                Peer::Measured(_) | Peer::Published(_) => "NOT MET",
+            },
             Goal::AtMost(_) | Goal::Rate(_) => "NOT MET",
         }
     }
@@ -103,7 +115,7 @@ pub(crate) fn row(work: &str, ours: Nanos, peer: Peer, goal: Goal) {
         "| {work:42} | {shown:>10} | {:>19} | {linux:>10} | {ratio:>7} | {:>10} | {:7} |",
         format!("{}–{}", time(ours.least), time(ours.most)),
         goal.text(),
-        goal.verdict(ours)
+        goal.verdict(ours, peer)
     );
 }
 

@@ -294,11 +294,26 @@ impl Machine {
     pub fn cache_hugetlb(&self, folio: Folio, root: AnonRoot, index: u64) {
         if let Some(object) = self.hugetlb.objects.borrow_mut().get_mut(&root) {
             object.cache.insert(index, folio.head);
+            // Where a hole was, the page itself makes up for the promise that went with it.
+            object.promised.insert(index);
         }
         if let Some(of) = self.hugetlb.used.borrow_mut().get_mut(&folio.head) {
             of.cached = Some((root, index));
         }
         self.get_refs(folio, self.known(folio).pagecache_references(folio) as i32);
+    }
+
+    /// Takes a page that nobody maps out of the cache of a shared mapping; what was promised there goes with it.
+    pub fn uncache_hugetlb(&self, folio: Folio, root: AnonRoot, index: u64) {
+        let references = self.known(folio).pagecache_references(folio);
+        if let Some(object) = self.hugetlb.objects.borrow_mut().get_mut(&root) {
+            object.cache.remove(&index);
+            object.promised.remove(&index);
+        }
+        if let Some(of) = self.hugetlb.used.borrow_mut().get_mut(&folio.head) {
+            of.cached = None;
+        }
+        self.put_refs(folio, references as i32);
     }
 
     /// The process that pages of a private mapping were promised to gave up these offsets.

@@ -133,6 +133,7 @@ pub struct Machine {
     zero_page: Cell<Option<Folio>>,
     huge_zero: Cell<Option<Folio>>,
     gather: RefCell<Vec<(Folio, i32)>>,
+    gather_each: RefCell<Vec<PageRange>>,
     tables: Budget,
     checked: bool,
     watched: Cell<bool>,
@@ -185,6 +186,7 @@ impl Machine {
             zero_page: Cell::new(None),
             huge_zero: Cell::new(None),
             gather: RefCell::default(),
+            gather_each: RefCell::default(),
             tables: Budget::new(config::table_entries(frames)),
             checked,
             watched: Cell::new(false),
@@ -566,8 +568,31 @@ impl Machine {
         self.gather.borrow_mut().push((folio, count));
     }
 
+    /// The same for pages of files that are folios of their own, one reference each.
+    pub fn gather_each(&self, pages: PageRange) {
+        self.gather_each.borrow_mut().push(pages);
+    }
+
+    fn flush_gathered_pages(&self) {
+        let mut gathered = self.gather_each.take();
+        for pages in &gathered {
+            self.counters.add_each(Field::Refcount, *pages, -1);
+            for page in pages.iter().filter(|page| self.counters.read(Field::Refcount, *page) == 0) {
+                self.free(self.folio(page));
+            }
+        }
+        gathered.clear();
+        *self.gather_each.borrow_mut() = gathered;
+    }
+
+    /// Adds a reference to pages that are folios of their own.
+    pub fn get_each(&self, pages: PageRange) {
+        self.counters.add_each(Field::Refcount, pages, 1);
+    }
+
     /// Drops the gathered references.
     pub fn flush_gathered(&self) {
+        self.flush_gathered_pages();
         let mut gathered = self.gather.take();
         for (folio, count) in &gathered {
             crate::ops::swap_cache::free_unmapped(self, *folio);
@@ -655,6 +680,7 @@ impl Clone for Machine {
             zero_page: self.zero_page.clone(),
             huge_zero: self.huge_zero.clone(),
             gather: self.gather.clone(),
+            gather_each: self.gather_each.clone(),
             tables,
             checked: self.checked,
             watched: self.watched.clone(),

@@ -9,7 +9,7 @@ use super::page_cache::{could_map, find_or_read};
 use super::{Outcome, split_pmd};
 use crate::event::{Errno, Phase};
 use crate::machine::files::{File, FileKind};
-use crate::machine::page_table::{Entry, Pmd};
+use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::{FileArea, ThpAdvice, Vma};
 use crate::machine::{Machine, Mm};
 use crate::policy::FileFault;
@@ -102,6 +102,15 @@ fn map_around(m: &Machine, mm: &Mm, vma: &Vma, file: &File, at: u64) -> Result<b
     let mut mapped = false;
     while let Some((found, pages)) = file.cache.run(index, end) {
         let folio = m.folio(pages.first);
+        if !folio.is_large() && file.kind.is_shmem() {
+            let small = PageRange::new(pages.first, m.frames.small_file_pages(pages));
+            let place = vma.start + (found - vma.offset);
+            add_table(mm, at)?;
+            map_small(m, mm, vma, (place, small));
+            mapped |= (place..place + u64::from(small.len)).contains(&at);
+            index = found + u64::from(small.len);
+            continue;
+        }
         let inside = pages.len.min(folio.head.0 + folio.pages() - pages.first.0);
         index = found + u64::from(inside);
         let offset = pages.first.0 - folio.head.0;
@@ -114,10 +123,7 @@ fn map_around(m: &Machine, mm: &Mm, vma: &Vma, file: &File, at: u64) -> Result<b
             if map_pmd(m, mm, vma, file, (place, folio), false) {
                 return Ok(true);
             }
-            if !mm.table.has_room(at) {
-                return Err(Errno::Enomem);
-            }
-            mm.table.add_table(at);
+            add_table(mm, at)?;
         }
         let part = PageRange::new(pages.first, if tails { 1 } else { inside });
         let (start, part) = whole_folio(m, mm, vma, file, (place, part), folio);
@@ -126,6 +132,36 @@ fn map_around(m: &Machine, mm: &Mm, vma: &Vma, file: &File, at: u64) -> Result<b
         index = index.max(vma.offset_of(start) + u64::from(part.len));
     }
     Ok(mapped)
+}
+
+/// Puts a table of PTEs where nothing is.
+fn add_table(mm: &Mm, at: u64) -> Outcome {
+    if mm.table.pmd(at) != Pmd::None {
+        return Ok(());
+    }
+    if !mm.table.has_room(at) {
+        return Err(Errno::Enomem);
+    }
+    mm.table.add_table(at);
+    Ok(())
+}
+
+/// Maps pages of shared memory that are folios of their own where PTEs are empty.
+fn map_small(m: &Machine, mm: &Mm, vma: &Vma, (start, pages): (u64, PageRange)) {
+    let write = vma.is_shared() && vma.protection.write;
+    let mut done = 0;
+    while done < pages.len {
+        let at = start + u64::from(done);
+        let (entry, len) = mm.table.run(at, u64::from(pages.len - done), Alike::IgnoringWrite);
+        if entry.is_none() {
+            let part = PageRange::new(pages.first.add(done), len as u32);
+            m.rmap().folios_add_file_rmap_pte(part);
+            m.get_each(part);
+            mm.table.set_run(at, len, Entry::present(part.first, write));
+            m.phase(Phase::Mapped, Some(mm.id), part);
+        }
+        done += len as u32;
+    }
 }
 
 /// The part of a folio that a fault around it maps: what lies in the window, or all of it.
@@ -218,10 +254,7 @@ fn finish(m: &Machine, mm: &Mm, vma: &Vma, file: &File, (at, page): (u64, Pfn), 
         if map_pmd(m, mm, vma, file, (at, folio), write) {
             return Ok(());
         }
-        if !mm.table.has_room(at) {
-            return Err(Errno::Enomem);
-        }
-        mm.table.add_table(at);
+        add_table(mm, at)?;
     }
     let maps_whole = match m.policy.file_fault {
         FileFault::OnePage => false,

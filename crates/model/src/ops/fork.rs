@@ -113,6 +113,10 @@ fn copy_ptes(m: &Machine, parent: &Mm, child: &Mm, own: &Vma, (start, end): (u64
             continue;
         }
         let folio = m.folio(entry.page());
+        if !folio.is_large() && !folio.kind.is_anon() {
+            at += share_file_pages(m, parent, child, (at, end - at));
+            continue;
+        }
         let inside = folio.head.0 + folio.pages() - entry.page().0;
         let pages = PageRange::new(entry.page(), (len as u32).min(inside));
         let pinned = looks_pinned(m, parent, folio);
@@ -134,6 +138,18 @@ fn share_swapped(m: &Machine, parent: &Mm, child: &Mm, (at, len): (u64, u64), en
     m.swap.use_slots(entry.slot(), len as u32);
     parent.table.set_run(at, len, shared);
     child.table.set_run(at, len, shared);
+}
+
+/// Shares pages of files that are folios of their own, as many as stand in a row; says how many.
+fn share_file_pages(m: &Machine, parent: &Mm, child: &Mm, (at, most): (u64, u64)) -> u64 {
+    let (entry, len) = parent.table.run(at, most, Alike::IgnoringWrite);
+    let small = m.frames.small_file_pages(PageRange::new(entry.page(), len as u32));
+    let pages = PageRange::new(entry.page(), small);
+    m.get_each(pages);
+    m.rmap().folios_dup_file_rmap_pte(pages);
+    parent.table.protect_run(at, u64::from(small), false);
+    child.table.set_run(at, u64::from(small), Entry::present(pages.first, false));
+    u64::from(small)
 }
 
 /// Shares consecutive pages of a folio; `false`, and nothing changed, if the parent may have pinned them.

@@ -1,7 +1,7 @@
 //! madvise.
 
 use super::fault::{Access, touch};
-use super::{Outcome, split, swap_cache, truncate, vma, zap};
+use super::{Outcome, hugetlb, split, swap_cache, truncate, vma, zap};
 use crate::event::Errno;
 use crate::machine::frames::FolioFlag;
 use crate::machine::lock::Lock;
@@ -251,6 +251,10 @@ pub fn remove(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     let covered = mm.vmas.borrow().covers(start, end);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     for area in &areas {
+        if area.hugetlb.is_some() {
+            hugetlb::remove(m, mm, area, (start.max(area.start), end.min(area.end)))?;
+            continue;
+        }
         let file = area.file.filter(|_| !area.locked).ok_or(Errno::Einval)?;
         if !file.shared || !(area.protection.write || m.policy.remove_takes_read_only) {
             return Err(Errno::Eacces);

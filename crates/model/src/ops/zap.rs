@@ -73,6 +73,10 @@ fn zap_ptes(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64), keeps_cop
             continue;
         }
         let folio = m.folio(entry.page());
+        if !folio.is_large() && !folio.kind.is_anon() {
+            at += zap_file_run(m, mm, (at, end - at));
+            continue;
+        }
         let inside = folio.head.0 + folio.pages() - entry.page().0;
         let pages = PageRange::new(entry.page(), (len as u32).min(inside));
         let by = m.removing(mm, vma, folio, pages.len);
@@ -82,4 +86,15 @@ fn zap_ptes(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64), keeps_cop
         m.gather(folio, m.scheme.references_of_removed(pages.len, &by));
         at += u64::from(pages.len);
     }
+}
+
+/// Unmaps pages of files that are folios of their own, as many as stand in a row; says how many.
+fn zap_file_run(m: &Machine, mm: &Mm, (at, most): (u64, u64)) -> u64 {
+    let (entry, len) = mm.table.run(at, most, Alike::IgnoringWrite);
+    let small = m.frames.small_file_pages(PageRange::new(entry.page(), len as u32));
+    let pages = PageRange::new(entry.page(), small);
+    mm.table.set_run(at, u64::from(small), Entry::NONE);
+    m.rmap().folios_remove_file_rmap_pte(pages);
+    m.gather_each(pages);
+    u64::from(small)
 }

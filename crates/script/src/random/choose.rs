@@ -245,8 +245,12 @@ impl Chooser {
                 }
                 ProcessVerb::Madvise(self.region(name)?.2, advice)
             }
-            Kind::Remove if !self.mapped_files => return None,
-            Kind::Remove => ProcessVerb::Madvise(self.region(name)?.2, Advice::Remove),
+            Kind::Remove if !self.mapped_files && !self.has_huge() => return None,
+            Kind::Remove => {
+                let (mapping, _, region) = self.region(name)?;
+                self.removed_huge(name, &mapping);
+                ProcessVerb::Madvise(region, Advice::Remove)
+            }
             Kind::Pageout if self.mapped_files => return None,
             // Without swap it only splits, or drops what MADV_FREE gave up.
             Kind::Pageout if !self.swap && self.prng.chance(1, 2) => return None,

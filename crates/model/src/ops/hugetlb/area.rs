@@ -4,7 +4,7 @@ use crate::event::Errno;
 use crate::machine::page_table::Pmd;
 use crate::machine::vma::{HugetlbArea, Protection, ThpAdvice, Vma};
 use crate::machine::{Machine, Mm};
-use crate::ops::Outcome;
+use crate::ops::{Outcome, rmap_walk};
 use crate::policy::HugetlbRestore;
 use crate::query::{Query, Tally};
 use crate::units::Folio;
@@ -79,6 +79,32 @@ fn is_promised_again(m: &Machine, folio: Folio) -> bool {
             m.ask(Query::FolioMapped, folio.head, &mut Tally::off()).value() == Some(0)
         }
     }
+}
+
+/// MADV_REMOVE of `from..to` of an area: the whole huge pages in it leave all page tables and the page cache
+/// (`hugetlbfs_punch_hole()`, `remove_inode_hugepages()`, fs/hugetlbfs/inode.c, v4.3 to v6.12).
+///
+/// # Errors
+/// EINVAL before 4.3; EACCES unless the area is shared and writable.
+pub(in crate::ops) fn remove(m: &Machine, mm: &Mm, vma: &Vma, (from, to): (u64, u64)) -> Outcome {
+    if !m.policy.hugetlb_punches {
+        return Err(Errno::Einval);
+    }
+    if !vma.hugetlb.is_some_and(|area| area.shared) || !vma.protection.write {
+        return Err(Errno::Eacces);
+    }
+    let step = mm.table.pmd_pages();
+    let (first, behind) = (from.next_multiple_of(step), mm.table.pmd_start(to));
+    for start in (first..behind).step_by(step as usize) {
+        let index = vma.offset_of(start);
+        let Some(folio) = m.hugetlb.find(vma.root, index).map(|head| m.folio(head)) else { continue };
+        for place in rmap_walk::places(m, folio) {
+            unmap(m, &place.mm, &place.vma, (place.start, place.end));
+        }
+        m.flush_gathered();
+        m.uncache_hugetlb(folio, vma.root, index);
+    }
+    Ok(())
 }
 
 /// What these areas, which are gone, were promised is given back; with the last area of a shared mapping its page

@@ -9,7 +9,7 @@ mod fork;
 mod migrate;
 
 pub use area::map;
-pub(super) use area::{close, fits, give_up_promises, unmap};
+pub(super) use area::{close, fits, give_up_promises, remove, unmap};
 pub(super) use fault::touch;
 pub(super) use fork::{copied, copy_area};
 pub(super) use migrate::{may_move, move_folio};
