@@ -129,6 +129,29 @@ fn is_settled(observation: &Observation) {
     assert!(observation.settled, "{} retries", observation.retries);
 }
 
+/// A huge page that one process has just written to.
+fn is_born(born: &Observation, keeps: &dyn Fn(Field) -> bool) {
+    let mapping = &born.processes["A"]["x"];
+    let [row] = &born.folios[..] else { panic!("{:?}", born.folios) };
+    assert_eq!((row.id, row.count, row.order, row.kind), (0, 1, 9, Some(Kind::Anon)));
+    assert_eq!(mapping.vmas, Some(vec![(0, 512, "rw-p".to_owned())]));
+    assert_eq!(
+        (mapping.rss_kb, mapping.private_kb, mapping.anon_huge_kb),
+        (Some(2048), Some(2048), Some(2048))
+    );
+    assert_eq!(number(row, Field::Refcount), Some(1));
+    assert_eq!(row.tail_refcount.as_ref().map(|list| list.runs().to_vec()), Some(vec![(511, 0)]));
+    assert_eq!(row.kpagecount.as_ref().map(|list| list.runs().to_vec()), Some(vec![(512, 1)]));
+    assert_eq!(row.swapcache, Some(false));
+    if keeps(Field::EntireMapcount) {
+        assert_eq!(number(row, Field::EntireMapcount), Some(0));
+    }
+    if keeps(Field::MmId0) {
+        assert_eq!(row.mm_ids, Some([Some("A".to_owned()), None]));
+        assert_eq!(row.mm_id_mapcount_raw, Some([0, -1]));
+    }
+}
+
 #[test]
 fn a_huge_page_is_seen_from_birth_through_fork_to_partial_unmapping() {
     let _alone = ALONE.lock();
@@ -152,24 +175,7 @@ fn a_huge_page_is_seen_from_birth_through_fork_to_partial_unmapping() {
             assert!(!require::is_required());
             continue;
         }
-        let [row] = &born.folios[..] else { panic!("{:?}", born.folios) };
-        assert_eq!((row.id, row.count, row.order, row.kind), (0, 1, 9, Some(Kind::Anon)));
-        assert_eq!(mapping.vmas, Some(vec![(0, 512, "rw-p".to_owned())]));
-        assert_eq!(
-            (mapping.rss_kb, mapping.private_kb, mapping.anon_huge_kb),
-            (Some(2048), Some(2048), Some(2048))
-        );
-        assert_eq!(number(row, Field::Refcount), Some(1));
-        assert_eq!(row.tail_refcount.as_ref().map(|list| list.runs().to_vec()), Some(vec![(511, 0)]));
-        assert_eq!(row.kpagecount.as_ref().map(|list| list.runs().to_vec()), Some(vec![(512, 1)]));
-        assert_eq!(row.swapcache, Some(false));
-        if keeps(Field::EntireMapcount) {
-            assert_eq!(number(row, Field::EntireMapcount), Some(0));
-        }
-        if keeps(Field::MmId0) {
-            assert_eq!(row.mm_ids, Some([Some("A".to_owned()), None]));
-            assert_eq!(row.mm_id_mapcount_raw, Some([0, -1]));
-        }
+        is_born(&born, &keeps);
 
         let child = Child::fork();
         let both = [a.clone(), watched("B", child.0 as u32, &[("x", memory.window())])];

@@ -137,17 +137,20 @@ impl Rmap<'_> {
 
     /// Maps pages of files, each a folio of its own, by PTEs: all schemes count these alike.
     pub fn folios_add_file_rmap_pte(&self, pages: PageRange) {
+        self.called(Call::each(Function::AddFile, pages));
         let first = small::add_each(self.counters, pages).pages;
         self.stats.add(Stat::FileMapped, i64::from(first));
     }
 
     /// Copies PTE mappings of such pages to a child at fork.
     pub fn folios_dup_file_rmap_pte(&self, pages: PageRange) {
+        self.called(Call::each(Function::DupFile, pages));
         small::add_each(self.counters, pages);
     }
 
     /// Removes PTE mappings of such pages.
     pub fn folios_remove_file_rmap_pte(&self, pages: PageRange) {
+        self.called(Call::each(Function::Remove, pages));
         let last = small::remove_each(self.counters, pages).pages;
         self.stats.add(Stat::FileMapped, -i64::from(last));
     }
@@ -239,12 +242,14 @@ impl Rmap<'_> {
 
     /// Maps a file folio by a PUD (DAX, 6.15 on). No statistic counts PUDs; the pages count as mapped.
     pub fn folio_add_file_rmap_pud(&self, folio: Folio, by: &Mapper) {
+        self.called(Call { level: Level::Pud, ..Call::whole(Function::AddFile, folio) });
         let mapped = self.scheme.add_rmap(self.counters, folio, folio.range(), Level::Pud, by);
         self.count_mapped(folio, Mapped { pmd: false, ..mapped });
     }
 
     /// Removes a PUD mapping.
     pub fn folio_remove_rmap_pud(&self, folio: Folio, by: &Mapper) -> Lost {
+        self.called(Call { level: Level::Pud, ..Call::whole(Function::Remove, folio) });
         let unmapped = self.scheme.remove_rmap(self.counters, folio, folio.range(), Level::Pud, by);
         self.count_unmapped(folio, Unmapped { pmd: false, ..unmapped });
         unmapped.lost

@@ -244,7 +244,8 @@ impl Subject<'_> {
         if entire > 0 {
             return Answer::Exact(pages);
         }
-        let Some(entries) = self.ask(Query::FolioMapcount, head).value() else { return Answer::Unknown };
+        let answer = self.ask(Query::FolioMapcount, head);
+        let Some(entries) = answer.value() else { return Answer::Unknown };
         if entries <= 0 {
             return Answer::Exact(0);
         }
@@ -253,15 +254,20 @@ impl Subject<'_> {
         }
         if !info.capabilities.page_mapcounts {
             let most = pages.min(u32::try_from(entries).unwrap_or(u32::MAX));
-            return if most == 1 { Answer::Exact(1) } else { Answer::Estimate(most) };
+            // One entry of a part maps one page, where entries are what is counted.
+            let one = most == 1 && matches!(answer, Answer::Exact(_));
+            return if one { Answer::Exact(1) } else { Answer::Estimate(most) };
         }
         let kept = info.fields.contains(&Field::NrPagesMapped);
         let counted = self.counters.read(Field::NrPagesMapped, head);
         if kept && (1..=pages as i32).contains(&counted) {
             return Answer::Exact(counted as u32);
         }
-        let mapped = |page: &Pfn| self.ask(Query::PageMapcount, *page).value().is_some_and(|count| count > 0);
-        Answer::Exact(self.folio.range().iter().filter(mapped).count() as u32)
+        let answers = || self.folio.range().iter().map(|page| self.ask(Query::PageMapcount, page));
+        let mapped = answers().filter(|answer| answer.value().is_some_and(|count| count > 0)).count() as u32;
+        // It is as sure as what is said of the pages.
+        let sure = answers().all(|answer| matches!(answer, Answer::Exact(_)));
+        if sure { Answer::Exact(mapped) } else { Answer::Estimate(mapped) }
     }
 
     /// Whether no counter contradicts another one. While the kernel changes a folio, and in a copy that was taken

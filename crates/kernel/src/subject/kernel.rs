@@ -175,7 +175,7 @@ impl Subject {
 
 /// The file of a size's setting.
 fn size_file(pages: u64, file: &str) -> PathBuf {
-    Path::new(THP).join(format!("hugepages-{}kB", pages * PAGE >> 10)).join(file)
+    Path::new(THP).join(format!("hugepages-{}kB", (pages * PAGE) >> 10)).join(file)
 }
 
 /// debugfs' `split_huge_pages`.

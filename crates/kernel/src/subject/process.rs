@@ -74,11 +74,13 @@ impl Subject {
             ProcessVerb::Put(region) | ProcessVerb::Unpin(region) => {
                 return self.drop_hold(name, region, matches!(verb, ProcessVerb::Unpin(_)));
             }
-            ProcessVerb::SplitPmd(region) => {
-                // An area of huge pages would not become one again.
-                let cuts = !self.process(name)?.huge.contains(region.mapping.as_str());
-                (Op::SplitPmd, with(pages(region)?, [u64::from(cuts), 0]))
+            ProcessVerb::SplitPmd(region) if self.process(name)?.huge.contains(region.mapping.as_str()) => {
+                // An area of huge pages that was cut would not become one again; to cut a huge page is refused.
+                let (start, _) = pages(region)?;
+                let inside = start - start % (PAGE << PMD_ORDER) + PAGE;
+                (Op::Mprotect, with((inside, PAGE), [libc::PROT_READ as u64, 0]))
             }
+            ProcessVerb::SplitPmd(region) => (Op::SplitPmd, with(pages(region)?, [0, 0])),
         };
         let [result, _] = self.ask(name, op, arguments)?;
         Ok(Ended::With(errno::outcome(result)))

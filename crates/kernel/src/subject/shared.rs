@@ -42,7 +42,7 @@ pub(super) enum Op {
     Pin,
     /// Drop a hold: its number.
     Drop,
-    /// Split the PMDs that map a range: address, bytes, 0 to look only whether it is mapped.
+    /// Split the PMDs that map a range: address, bytes.
     SplitPmd,
 }
 

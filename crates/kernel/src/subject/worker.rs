@@ -126,6 +126,7 @@ unsafe fn serve(own: *mut Slot) -> ! {
 /// The addresses are the scenario's: nothing of this program lies there.
 unsafe fn answer(own: *mut Slot, op: Op, arguments: [u64; 6]) -> Reply {
     let [start, bytes, c, d, _, _] = arguments;
+    // SAFETY: by the caller's promise, as below.
     let one = |number| move |arguments: [u64; 6]| unsafe { syscall(number, arguments) };
     // SAFETY: by the caller's promise these calls change the scenario's own mappings and nothing else.
     let result = unsafe {
@@ -153,7 +154,7 @@ unsafe fn answer(own: *mut Slot, op: Op, arguments: [u64; 6]) -> Reply {
             Op::Get => get(own, (start, bytes), c),
             Op::Pin => pin(own, (start, bytes), c),
             Op::Drop => drop_holds(own, start),
-            Op::SplitPmd => split_pmd(start, bytes, c != 0),
+            Op::SplitPmd => split_pmd(start, bytes),
         }
     };
     [result, 0]
@@ -188,7 +189,7 @@ unsafe fn mmap(own: *mut Slot, [start, bytes, protection, flags, offset, file]: 
 
 /// Splits the PMDs of a range: changing a flag of one page's area and back splits the area there, and with it
 /// the PMD, and joins the area again. MADV_DONTFORK changes no page-table entry.
-unsafe fn split_pmd(start: u64, bytes: u64, cuts: bool) -> i64 {
+unsafe fn split_pmd(start: u64, bytes: u64) -> i64 {
     // SAFETY: none of these changes what memory contains.
     unsafe {
         // As the model has it: a range with holes is refused before anything is done.
@@ -196,7 +197,7 @@ unsafe fn split_pmd(start: u64, bytes: u64, cuts: bool) -> i64 {
         if covered < 0 {
             return covered;
         }
-        let mut at = if cuts { start } else { start + bytes };
+        let mut at = start;
         while at < start + bytes {
             for advice in [libc::MADV_DONTFORK, libc::MADV_DOFORK] {
                 let done = syscall(libc::SYS_madvise, [at, PAGE, advice as u64, 0, 0, 0]);

@@ -146,8 +146,7 @@ impl Session<'_> {
     fn one(&mut self, scenario: &Scenario, name: &str, source: Option<&Source>) -> Result<bool, Exit> {
         self.progress(name);
         let report = self.conform.check(scenario, name).map_err(|trouble| self.lost(&trouble, source))?;
-        if report.verdict == Verdict::Stopped(Stop::Interrupted) || signals::interrupted() {
-            self.exit = Exit::Interrupted;
+        if report.verdict == Verdict::Stopped(Stop::Interrupted) {
             return Ok(false);
         }
         let mut written = None;
@@ -194,6 +193,9 @@ impl Session<'_> {
 
     fn end(&mut self) -> Result<Exit, Exit> {
         self.clear_progress();
+        if signals::interrupted() {
+            self.exit = Exit::Interrupted;
+        }
         let (retries, unsettled) = self.conform.driven().unrest();
         self.summary.unrest = (retries, unsettled);
         let seconds = self.started.elapsed().as_secs_f64();

@@ -111,6 +111,38 @@ pub static OPERATIONS: &[Operation] = &[
     ),
     operation("exit", "A: mmap x pmd thp\nA: write x\nA: fork B\nB: exit"),
     operation(
+        "file: fault on a shared mapping",
+        "kernel: file F 8p memfd\nA: mmap x 8p of F shared\nA: write x[0]",
+    ),
+    operation(
+        "file: fault on a THP of shmem",
+        "kernels 4.8..\nkernel: file F pmd tmpfs huge=always\nA: mmap x pmd of F shared\nA: write x[0]",
+    ),
+    operation(
+        "file: read fault on a private mapping",
+        "kernel: file F 8p memfd\nA: mmap x 8p of F private\nA: read x[0]",
+    ),
+    operation(
+        "file: write fault on a private mapping",
+        "kernel: file F 8p memfd\nA: mmap x 8p of F private\nA: read x[0]\nA: write x[0]",
+    ),
+    operation(
+        "file: fork of a private mapping with memory of its own",
+        "kernel: file F 8p memfd\nA: mmap x 8p of F private\nA: read x[0]\nA: write x[1]\nA: fork B",
+    ),
+    operation(
+        "file: split of a PMD of shmem",
+        "kernels 4.8..\nkernel: file F pmd tmpfs huge=always\nA: mmap x pmd of F shared\nA: write x[0]\nA: split_pmd x",
+    ),
+    operation(
+        "file: munmap of a PMD of shmem",
+        "kernels 4.8..\nkernel: file F pmd tmpfs huge=always\nA: mmap x pmd of F shared\nA: write x[0]\nA: munmap x",
+    ),
+    operation(
+        "file: truncate of a mapped file",
+        "kernel: file F 8p memfd\nA: mmap x 8p of F shared\nA: write x[0..2]\nkernel: truncate F 0p",
+    ),
+    operation(
         "hugetlb: fault on a private mapping",
         "pmd_order 9\nkernel: hugetlb 4\nA: mmap x 2M hugetlb private\nA: write x",
     ),

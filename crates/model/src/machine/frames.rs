@@ -13,11 +13,13 @@ const ORDERS: usize = 10;
 pub const MAX_NODES: u32 = 16;
 
 /// A reverse mapping's root: all address spaces that inherited an anonymous mapping by fork share it
-/// (anon_vma and its chain in the kernel).
+/// (anon_vma and its chain in the kernel). A file is one too: all who map it share it (its address_space, with its tree
+/// of areas). From a folio's root the reverse walk finds who may map it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AnonRoot(pub u32);
 
-/// Where an anonymous folio belongs: in every VMA of the root, the page `index` pages from the VMA's offset 0.
+/// Where a folio belongs (`folio->mapping` and `folio->index`): in every VMA of the root, the page `index` pages from the
+/// VMA's offset 0. Root 0 is nobody's: that of folios that truncation took out of their file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Mapping {
     /// Who may map it.

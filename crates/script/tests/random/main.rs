@@ -124,7 +124,7 @@ fn what_is_generated_survives_print_and_parse() {
 #[test]
 fn every_verb_comes() {
     let mut verbs = BTreeMap::new();
-    for seed in 0..200 {
+    for seed in 0..300 {
         for item in &generate(seed, &Shape::default()).items {
             let Item::Step(step) = item else { continue };
             let verb = step.text.split(' ').nth(1).expect("a verb").to_owned();
