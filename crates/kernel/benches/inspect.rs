@@ -77,14 +77,21 @@ fn run(command: &[&str]) -> Option<i64> {
     (status == 0).then_some(memory)
 }
 
+/// A command without the folder of its program.
+fn shown(command: &[&str]) -> String {
+    let program = command.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+    [&[program], &command[1..]].concat().join(" ")
+}
+
 /// Measures a command; says so if it is left out.
 fn measure(command: &[&str]) -> Option<(Duration, i64)> {
+    let name = shown(command);
     if run(command).is_none() {
-        println!("  left out: {} (not there, or it fails)", command.join(" "));
+        println!("  left out: {name} (not there, or it fails)");
         return None;
     }
     let (time, memory) = median(|| run(command).unwrap_or(0));
-    println!("  {:<64} {:>9.1} ms {:>8} KiB", command.join(" "), time.as_secs_f64() * 1e3, memory);
+    println!("  {name:<64} {:>9.1} ms {memory:>8} KiB", time.as_secs_f64() * 1e3);
     Some((time, memory))
 }
 

@@ -9,7 +9,7 @@ use mapcount_model::units::Kind;
 use mapcount_model::verdict::Subject;
 
 use super::frames::{Chunk, Frames};
-use super::marks::{Head, Marks, Use};
+use super::marks::{Head, Marks, Plain, Use};
 use super::zones::node_of;
 use crate::Unavailable;
 
@@ -170,6 +170,18 @@ impl Census {
         self.node(number)
     }
 
+    /// Adds pages that needed no second look.
+    fn add_plain(&mut self, node: usize, cached: u64, unused: u64) {
+        let counts = &mut self.nodes[node].counts;
+        let file = &mut counts[Use::File as usize][0];
+        file.folios += cached;
+        file.pages += cached;
+        file.pages_unmapped += cached;
+        let free = &mut counts[Use::Free as usize][0];
+        free.folios += unused;
+        free.pages += unused;
+    }
+
     #[inline]
     pub(super) fn at(&mut self, node: usize, head: &Head) -> &mut Count {
         &mut self.nodes[node].counts[head.used as usize][usize::from(head.order).min(ORDERS - 1)]
@@ -188,13 +200,23 @@ enum Seen {
 /// # Errors
 /// If the kernel does not let it look any more.
 pub(crate) fn take(frames: &mut Frames, profile: &Profile) -> Result<Census, Unavailable> {
-    take_where(frames, profile, |_, _| true)
+    take_picked(frames, profile, true, |_, _| true)
 }
 
 /// Takes the census of the folios that `belongs` picks by the words of their first page.
 pub(crate) fn take_where(
     frames: &mut Frames,
     profile: &Profile,
+    belongs: impl Fn(&Marks, &[u64]) -> bool,
+) -> Result<Census, Unavailable> {
+    take_picked(frames, profile, false, belongs)
+}
+
+/// Takes the census of `all` folios, or of those that `belongs` picks.
+fn take_picked(
+    frames: &mut Frames,
+    profile: &Profile,
+    all: bool,
     belongs: impl Fn(&Marks, &[u64]) -> bool,
 ) -> Result<Census, Unavailable> {
     let mut census = Census::default();
@@ -207,8 +229,16 @@ pub(crate) fn take_where(
         let number = node_of(&zones, chunk.first).or_else(|| node_of(&zones, end - 1)).unwrap_or(0);
         let node = census.node(number);
         let mut at = chunk.first;
+        let (mut cached, mut unused) = (0, 0);
         while at < end {
             let words = chunk.from(marks, at);
+            let plain = if all { marks.plain(&words[..marks.page_words]) } else { Plain::No };
+            if plain != Plain::No {
+                cached += u64::from(plain == Plain::Cached);
+                unused += u64::from(plain == Plain::Unused);
+                at += 1;
+                continue;
+            }
             let Some(head) = marks.head(words) else {
                 at += 1;
                 continue;
@@ -221,6 +251,7 @@ pub(crate) fn take_where(
             }
             at += head.pages();
         }
+        census.add_plain(node, cached, unused);
         census.frames += end - chunk.first;
     })?;
     census.holes = spanned.saturating_sub(census.frames);

@@ -258,10 +258,23 @@ pub(crate) struct Marks {
     mapping: usize,
     refcount: (usize, u32),
     mapcount: (usize, u32),
+    /// Where the words are where they are in every kernel that has BTF, flags that no [`Plain`] page has set.
+    unplain: Option<u64>,
     /// The word that `private` is.
     private: usize,
     /// The word that names the memory cgroup, if there is one.
     pub(crate) memcg: Option<usize>,
+}
+
+/// A page that needs no second look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Plain {
+    /// The page cache's alone.
+    Cached,
+    /// Nobody's.
+    Unused,
+    /// It does.
+    No,
 }
 
 /// The first page of a folio, or a page by itself.
@@ -304,11 +317,13 @@ impl Marks {
             places.set(row.field, fields.slot(row.field).map(|slot| place(slot, row.field, &fields)));
         }
         let types = Types::of(btf, policy.hugetlb_type);
+        let flags = Flags::of(btf);
         let counter = |field| fields.slot(field).map(|slot| (slot.word, slot.shift));
-        Ok(Marks {
+        let mut marks = Marks {
             page_words: fields.page_words,
             places,
-            flags: Flags::of(btf),
+            flags,
+            unplain: None,
             by_byte: types.by_byte(),
             types,
             tail: fields.tail.word,
@@ -320,7 +335,32 @@ impl Marks {
             private: word("private").unwrap_or(5),
             memcg: word("memcg_data").or_else(|| word("mem_cgroup")),
             fields,
-        })
+        };
+        let usual = (marks.page_words, marks.tail, marks.mapping, marks.refcount, marks.mapcount);
+        if usual == (8, 1, 3, (6, 32), (6, 0)) {
+            let Flags { head, private, swapcache, swapbacked, mlocked, reserved, slab, .. } = flags;
+            marks.unplain = Some(head | private | swapcache | swapbacked | mlocked | reserved | slab);
+        }
+        Ok(marks)
+    }
+
+    /// Most of memory at a glance: single pages of the page cache that nothing maps and nobody else holds, and those
+    /// that nobody uses. What [`Marks::head`] says of them is the same.
+    #[inline]
+    pub(crate) fn plain(&self, page: &[u64]) -> Plain {
+        let (Some(unplain), Ok(page)) = (self.unplain, <&[u64; 8]>::try_from(page)) else { return Plain::No };
+        let is_tail = page[1] & 1 != 0;
+        match page[6] {
+            // One reference and no mapping.
+            0x1_ffff_ffff if page[3] != 0 && page[3] & 3 == 0 && page[0] & unplain == 0 && !is_tail => {
+                Plain::Cached
+            }
+            // None of both.
+            0xffff_ffff if page[0] & unplain == 0 && !is_tail => Plain::Unused,
+            // Not made ready for the allocator yet (CONFIG_DEFERRED_STRUCT_PAGE_INIT).
+            0 if page[0] == 0 && !is_tail => Plain::Unused,
+            _ => Plain::No,
+        }
     }
 
     /// Whether the page is a tail.
@@ -478,4 +518,58 @@ fn hugetlb_mark(btf: &Btf, fields: &Fields) -> HugetlbMark {
         Some(HugetlbMark::Flag { mask: 1u64.checked_shl(bit)? })
     };
     destructor().or_else(flag).unwrap_or(HugetlbMark::Type)
+}
+
+#[cfg(test)]
+mod tests {
+    use mapcount_model::policy::Policy;
+    use mapcount_model::release::Release;
+
+    use super::{Coding, Marks, Plain, UNNAMED, Use};
+    use crate::btf::Btf;
+    use crate::require;
+
+    #[test]
+    fn what_is_plain_is_what_a_second_look_says() {
+        let Some(btf) = require::or_skip("marks", Btf::live()) else { return };
+        let marks = Marks::of(&btf, &Policy::of(Release::new(6, 18, 0))).expect("a struct page");
+        let flags = marks.flags;
+        let mappings = [0, 0xffff_8880_0000_1000, 0xffff_8880_0000_1001, 0xffff_8880_0000_1003];
+        let words =
+            [0, flags.lru, flags.lru | flags.swapbacked, flags.reserved, flags.private, flags.mlocked];
+        let counts =
+            [0, 0xffff_ffff, 0x1_ffff_ffff, 0x2_ffff_ffff, 0x2_0000_0000, 0xf000_0003, 0x1_f200_0000];
+        let mut plain = 0;
+        for (first, mapping) in words.into_iter().flat_map(|first| mappings.map(|mapping| (first, mapping))) {
+            for (counts, tail) in counts.into_iter().flat_map(|counts| [(counts, 0), (counts, 1)]) {
+                let page = [first, tail, 0, mapping, 0, 0, counts, 0];
+                let head = marks.head(&page);
+                plain += u32::from(marks.plain(&page) != Plain::No);
+                match (marks.plain(&page), head) {
+                    (Plain::Cached, Some(head)) => {
+                        assert_eq!((head.used, head.order), (Use::File, 0), "{page:x?}");
+                        assert!(head.state.pagecache && !head.state.private && !head.state.swapcache);
+                    }
+                    (Plain::Unused, Some(head)) => {
+                        assert_eq!((head.used, head.order), (Use::Free, 0), "{page:x?}")
+                    }
+                    (Plain::No, _) => {}
+                    (_, None) => panic!("a tail is not plain: {page:x?}"),
+                }
+            }
+        }
+        assert!(plain > 3);
+    }
+
+    #[test]
+    fn types_are_told_from_map_counts() {
+        assert_eq!(UNNAMED.coding, Coding::ClearBit { base: 0xf000_0000 });
+        for (word, used) in [(!0x80u32, Use::Free), (!0x100, Use::Offline), (!0x200, Use::PageTable)] {
+            assert!(UNNAMED.is_typed(word));
+            assert_eq!(UNNAMED.use_of(word), used);
+        }
+        for mapcount in [-1i32, 0, 1, 1000, -2] {
+            assert!(!UNNAMED.is_typed(mapcount.cast_unsigned()), "{mapcount}");
+        }
+    }
 }
