@@ -658,6 +658,11 @@ policies! {
         (FIRST, 1, "__do_fault(), mm/memory.c (v2.6.39)"),
         (at(3, 15), 16, "do_fault_around(), mm/memory.c (v4.4); Linux commit 8c6e50b0290c (v3.15; release unverified)"),
     ],
+    /// A read fault that has to read from a disk comes again, and maps around itself then.
+    read_repeats_fault: bool = [
+        (FIRST, false, "filemap_fault(), mm/filemap.c (v4.8)"),
+        (at(5, 1), true, "filemap_fault(), do_sync_mmap_readahead(), mm/filemap.c (v5.10), Linux commit 6b4c9f446981 (v5.1; release unverified)"),
+    ],
     /// Of a large folio a fault maps only the first page around itself.
     fault_around_skips_tails: bool = [
         (FIRST, true, "filemap_map_pages(), mm/filemap.c (v4.8): the mapping of a tail is not that of the file"),
@@ -701,6 +706,21 @@ policies! {
         (FIRST, false, "shmem_alloc_and_add_folio(), mm/shmem.c (v6.9)"),
         (at(6, 11), true, "shmem_allowable_huge_orders(), mm/shmem.c (v6.11)"),
     ],
+    /// A file of shared memory that was made shorter is looked at by the shrinker.
+    truncate_notes_for_shrinker: bool = [
+        (FIRST, true, "shmem_setattr(), mm/shmem.c (v4.8, v5.10)"),
+        (at(5, 15), false, "shmem_setattr(), mm/shmem.c (v6.1; start unverified)"),
+    ],
+    /// So is one for which a huge page was allocated that reaches behind its end by more than a page; by any page.
+    shrinker_overlooks_last_page: bool = [
+        (FIRST, true, "shmem_getpage_gfp(), mm/shmem.c (v5.10), shmem_get_folio_gfp() (v6.1)"),
+        (at(6, 12), false, "shmem_get_folio_gfp(), mm/shmem.c (v6.12; start unverified)"),
+    ],
+    /// So is one whose large folio is smaller.
+    shrinker_knows_sizes: bool = [
+        (FIRST, false, "shmem_get_folio_gfp(), mm/shmem.c (v6.1)"),
+        (at(6, 12), true, "shmem_get_folio_gfp(), mm/shmem.c (v6.12; start unverified)"),
+    ],
     /// The smallest order of these that sysfs knows.
     shmem_mthp_smallest: u8 = [
         (FIRST, 2, "thpsize_create(), mm/huge_memory.c (v6.11)"),
@@ -714,7 +734,7 @@ policies! {
     /// `huge=` of a tmpfs mount is for folios of every size: where a huge page meets cached pages, smaller ones are tried.
     tmpfs_huge_any_order: bool = [
         (FIRST, false, "shmem_huge_global_enabled(), mm/shmem.c (v6.12)"),
-        (at(6, 17), true, "shmem_huge_global_enabled(), mm/shmem.c (v7.2; start unverified)"),
+        (at(6, 19), true, "shmem_huge_global_enabled(), mm/shmem.c (v7.2; start unverified: 6.18.44 still does not)"),
     ],
     /// The same mistake of the sizes' `within_size`.
     shmem_sizes_round_index: bool = [

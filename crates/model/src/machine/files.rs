@@ -69,6 +69,8 @@ pub struct File {
     pub cache: PageCache,
     /// What is read next when a marked page is touched, if it is on a disk.
     pub ahead: Cell<ReadAhead>,
+    /// It is on the list of those whose last huge page may reach behind their end, if it is shared memory.
+    pub on_shrinklist: Cell<bool>,
 }
 
 /// What was read of a file last, and with which folios.
@@ -291,7 +293,7 @@ impl Files {
     pub(super) fn hash_into(&self, mut state: &mut dyn Hasher, mut number: impl FnMut(AnonRoot) -> u32) {
         for file in self.files.borrow().values() {
             (number(file.root), file.kind, file.huge, file.unnamed, file.size.get()).hash(&mut state);
-            file.ahead.get().hash(&mut state);
+            (file.ahead.get(), file.on_shrinklist.get()).hash(&mut state);
             file.cache.hash_into(state);
         }
     }
@@ -302,8 +304,8 @@ impl Machine {
     pub fn add_file(&self, kind: FileKind, huge: ShmemHuge, size: u64, unnamed: bool) -> AnonRoot {
         let root = self.add_file_root();
         let (size, cache) = (Cell::new(size), PageCache::default());
-        let ahead = Cell::default();
-        self.files.add(File { root, kind, huge, unnamed, size, cache, ahead });
+        let (ahead, on_shrinklist) = (Cell::default(), Cell::default());
+        self.files.add(File { root, kind, huge, unnamed, size, cache, ahead, on_shrinklist });
         root
     }
 

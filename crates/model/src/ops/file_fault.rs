@@ -25,11 +25,22 @@ pub(super) fn fault(m: &Machine, mm: &Mm, vma: &Vma, area: FileArea, at: u64, ac
     if !access.writes() && map_around(m, mm, vma, &file, at)? {
         return Ok(());
     }
+    let reads = would_read(m, &file, vma.offset_of(at));
     let page = find_or_read(m, &file, vma, at)?;
+    // Who waits for a disk gives up the mmap lock; the fault comes again and finds the pages.
+    if reads && m.policy.read_repeats_fault && !access.writes() && map_around(m, mm, vma, &file, at)? {
+        return Ok(());
+    }
     if access.writes() {
         make_writable(m, &file, m.folio(page));
     }
     finish(m, mm, vma, &file, (at, page), access.writes())
+}
+
+/// Whether a fault on this page reads from a disk: it is not cached, or says that it is time to read on.
+fn would_read(m: &Machine, file: &File, index: u64) -> bool {
+    let marked = |page| file.cache.is_marked(m.frames.mapping(m.folio(page)).index);
+    !file.kind.is_shmem() && file.cache.page(index).is_none_or(marked)
 }
 
 /// A write to a PMD of a file that does not allow it: what is mapped is taken away, and the next fault brings a

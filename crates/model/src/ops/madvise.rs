@@ -244,8 +244,8 @@ pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -
 /// MADV_REMOVE: makes holes in the files that are mapped (`madvise_remove()`, mm/madvise.c).
 ///
 /// # Errors
-/// EINVAL at an area that is locked or maps no file; EACCES at one that is private, and up to 6.6 at one that is read-only; ENOMEM if some
-/// of the range is not mapped. What comes before stays done.
+/// EINVAL at an area that is locked or maps no file; EACCES at one that is private, and up to 6.6 at one that is
+/// read-only; ENOMEM if some of the range is not mapped. What comes before stays done.
 pub fn remove(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     let end = start + pages;
     let covered = mm.vmas.borrow().covers(start, end);

@@ -49,6 +49,10 @@ fn allocate(m: &Machine, file: &File, vma: &Vma, at: u64) -> Result<Pfn, Errno> 
             && file.cache.run(first, first + pages).is_none()
             && let Some(folio) = m.add_to_page_cache(file, first, order)
         {
+            let end = first + pages - u64::from(m.policy.shrinker_overlooks_last_page);
+            if (order == pmd || m.policy.shrinker_knows_sizes) && file.size.get() < end {
+                file.on_shrinklist.set(true);
+            }
             // The reference of the allocation is the lookup's, which the caller's mapping takes.
             m.put_refs(folio, 1);
             return Ok(folio.head.add((index - first) as u32));

@@ -57,16 +57,18 @@ pub fn drop_page_cache(m: &Machine) {
 /// The shrinker of tmpfs: splits huge pages that reach behind the end of their file, whose pages there can be
 /// dropped (`shmem_unused_huge_shrink()`, mm/shmem.c, v4.8 to v7.2).
 pub fn shared_memory(m: &Machine) {
-    for file in m.files.all().iter().filter(|file| file.kind.is_shmem() && m.policy.shmem_huge) {
-        if let Some(folio) = reaches_behind_end(m, file) {
-            split_held(m, folio, Request::PAGES);
-        }
+    for file in m.files.all().iter().filter(|file| file.on_shrinklist.get()) {
+        let refused = last_large(m, file).is_some_and(|folio| !split_held(m, folio, Request::PAGES));
+        file.on_shrinklist.set(refused);
     }
 }
 
-fn reaches_behind_end(m: &Machine, file: &File) -> Option<Folio> {
+/// The large folio where the huge page begins in which a file ends, if it does not end with one.
+fn last_large(m: &Machine, file: &File) -> Option<Folio> {
     let pages = u64::from(m.pmd_order().pages());
     let start = file.size.get() & !(pages - 1);
-    let (index, folio) = file.cache.folio_from(m, start, start + 1)?;
-    (index + u64::from(folio.pages()) > file.size.get() && folio.is_large()).then_some(folio)
+    if start == file.size.get() {
+        return None;
+    }
+    file.cache.folio_from(m, start, start + 1).map(|(_, folio)| folio).filter(|folio| folio.is_large())
 }

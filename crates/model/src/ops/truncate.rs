@@ -26,6 +26,9 @@ pub fn truncate(m: &Machine, file: AnonRoot, size: u64) {
     if shorter {
         unmap_range(m, &file, (size, END), Copies::Unmap);
         remove_range(m, &file, (size, END));
+        if file.kind.is_shmem() && m.policy.shmem_huge && m.policy.truncate_notes_for_shrinker {
+            file.on_shrinklist.set(true);
+        }
     }
 }
 

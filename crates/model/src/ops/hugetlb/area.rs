@@ -85,12 +85,13 @@ fn is_promised_again(m: &Machine, folio: Folio) -> bool {
 /// (`hugetlbfs_punch_hole()`, `remove_inode_hugepages()`, fs/hugetlbfs/inode.c, v4.3 to v6.12).
 ///
 /// # Errors
-/// EINVAL before 4.3; EACCES unless the area is shared and writable.
+/// EINVAL before 4.3; EACCES unless the area is shared and, up to 6.6, writable.
 pub(in crate::ops) fn remove(m: &Machine, mm: &Mm, vma: &Vma, (from, to): (u64, u64)) -> Outcome {
     if !m.policy.hugetlb_punches {
         return Err(Errno::Einval);
     }
-    if !vma.hugetlb.is_some_and(|area| area.shared) || !vma.protection.write {
+    let writable = vma.protection.write || m.policy.remove_takes_read_only;
+    if !vma.hugetlb.is_some_and(|area| area.shared) || !writable {
         return Err(Errno::Eacces);
     }
     let step = mm.table.pmd_pages();
