@@ -121,8 +121,13 @@ impl Conform {
     /// operation and why.
     pub fn random(&self, seed: u64, steps: u32) -> (Scenario, Vec<(String, &'static str)>) {
         let subject = self.driven.subject();
-        let shape =
-            Shape { steps, pmd_order: Some(9), nodes: subject.nodes().min(255), ..Shape::of(&self.profile) };
+        let shape = Shape {
+            steps,
+            pmd_order: Some(9),
+            nodes: subject.nodes().min(255),
+            disks: subject.disks(),
+            ..Shape::of(&self.profile)
+        };
         let mut scenario = generate(seed, &shape);
         let mut left_out = Vec::new();
         scenario.items.retain(|item| {

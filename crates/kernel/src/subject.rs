@@ -25,7 +25,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use mapcount_model::release::Release;
-use mapcount_script::ast::{Action, Hold as Batches, Name, Pages, Region, Scenario, Step};
+use mapcount_script::ast::{Action, FileKind, Hold as Batches, Name, Pages, Region, Scenario, Step};
 use mapcount_script::diagnostic::Diagnostic;
 
 use crate::Unavailable;
@@ -250,6 +250,11 @@ impl Subject {
             Action::Process { .. } => None,
             Action::Kernel(verb) => self.lacks_verb(verb),
         }
+    }
+
+    /// The file systems on disks on which it can make files.
+    pub fn disks(&self) -> Vec<FileKind> {
+        [FileKind::Ext4, FileKind::Xfs].into_iter().filter(|kind| self.files.lacks(*kind).is_none()).collect()
     }
 
     /// To be called before the state is looked at: empties the batches of pages that wait for the LRU, unless

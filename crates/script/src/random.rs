@@ -26,7 +26,7 @@ pub use prng::Prng;
 use mapcount_model::policy::{Pin, PinRefuses};
 use mapcount_model::profile::Profile;
 
-use crate::ast::{Action, Item, Outcome, Scenario, Step};
+use crate::ast::{Action, FileKind, Item, Outcome, Scenario, Step};
 use crate::diagnostic::Span;
 use choose::Chooser;
 
@@ -47,6 +47,8 @@ pub struct Shape {
     pub pins_shmem: bool,
     /// Whether there are files.
     pub files: bool,
+    /// Disks that there are files on.
+    pub disks: Vec<FileKind>,
     /// NUMA nodes of the machine, 1 to 255.
     pub nodes: u32,
 }
@@ -61,6 +63,7 @@ impl Default for Shape {
             pins: true,
             pins_shmem: true,
             files: true,
+            disks: vec![FileKind::Ext4, FileKind::Xfs],
             nodes: 2,
         }
     }

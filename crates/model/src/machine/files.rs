@@ -387,7 +387,8 @@ impl Machine {
 
     /// Notes that a cached folio was written to.
     pub fn set_dirty(&self, file: &File, folio: Folio) {
-        file.cache.set_flags(self.frames.mapping(folio).index, |flags| flags | DIRTY);
+        // A mark is taken away: the bit means something else of dirty folios (`folio_mark_dirty()`).
+        file.cache.set_flags(self.frames.mapping(folio).index, |flags| (flags | DIRTY) & !MARKED);
     }
 
     /// Gives a folio private data, which owns a reference, or takes it away.

@@ -466,6 +466,11 @@ impl Machine {
             && self.ask(Query::MaybeDmaPinned, folio.head, &mut Tally::off()).value() == Some(1)
     }
 
+    /// Whether it is mapped, as the kernel sees it.
+    pub fn is_mapped(&self, folio: Folio) -> bool {
+        self.ask(Query::FolioMapped, folio.head, &mut Tally::off()).value() == Some(1)
+    }
+
     /// Its raw reference count.
     pub fn refcount(&self, folio: Folio) -> i32 {
         self.counters.read(Field::Refcount, folio.head)

@@ -40,8 +40,8 @@ pub fn advise(m: &Machine, mm: &Mm, (start, pages): (u64, u64), mergeable: bool)
         }
         vma::cut(m, mm, from, to)?;
         mm.vmas.borrow_mut().update(from, to, |vma| vma.mergeable = mergeable);
+        vma::merge(m, mm, from, to);
     }
-    vma::merge(m, mm, start, end);
     outcome
 }
 

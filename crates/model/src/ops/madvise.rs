@@ -203,8 +203,8 @@ pub fn advise_thp(m: &Machine, mm: &Mm, (start, pages): (u64, u64), advice: ThpA
         }
         vma::cut(m, mm, from, to)?;
         mm.vmas.borrow_mut().update(from, to, |vma| vma.advice = advice);
+        vma::merge(m, mm, from, to);
     }
-    vma::merge(m, mm, start, end);
     if covered { Ok(()) } else { Err(Errno::Enomem) }
 }
 

@@ -60,6 +60,7 @@ fn set_locked(m: &Machine, mm: &Mm, (start, pages): (u64, u64), locked: bool) ->
         if area.locked != locked && area.hugetlb.is_none() {
             vma::cut(m, mm, at, stop)?;
             mm.vmas.borrow_mut().update(at, stop, |vma| vma.locked = locked);
+            vma::merge(m, mm, at, stop);
             if m.policy.populate_drains {
                 // `mlock_vma_pages_range()`, mm/mlock.c, v6.18.
                 m.lru_drain();
@@ -67,6 +68,5 @@ fn set_locked(m: &Machine, mm: &Mm, (start, pages): (u64, u64), locked: bool) ->
         }
         at = stop;
     }
-    vma::merge(m, mm, start, end);
     outcome
 }

@@ -31,6 +31,7 @@ pub fn protect(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Pro
                 break;
             }
             mm.vmas.borrow_mut().update(at, stop, |vma| vma.protection = protection);
+            vma::merge(m, mm, at, stop);
             change_entries(m, mm, (at, stop), protection, writes_unasked(m, &area));
             let becomes_writable = protection.write && !area.protection.write;
             if m.policy.mprotect_populates && becomes_writable && area.locked && !area.is_shared() {
@@ -39,7 +40,6 @@ pub fn protect(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Pro
         }
         at = stop;
     }
-    vma::merge(m, mm, start, end);
     drop(guard);
     // The kernel does this area by area, and does not look whether it succeeded.
     for range in populated {

@@ -49,6 +49,10 @@ pub fn drop_page_cache(m: &Machine) {
             let clean = !file.cache.state(index).dirty;
             if clean && m.refcount(folio) == m.cache_references(folio) {
                 m.remove_from_page_cache(&file, folio);
+            } else if !clean && !m.is_mapped(folio) {
+                // It is to be written soon; that bit is also the one that says to read on
+                // (`lru_deactivate_file()`, mm/swap.c, v5.10 to v6.18).
+                file.cache.mark(index);
             }
         }
     }

@@ -34,7 +34,7 @@ pub(super) fn try_free(m: &Machine, folio: Folio) -> bool {
 /// What everybody does who drops the reference of a mapping that is gone: an unmapped folio need not stay
 /// in the cache.
 pub(crate) fn free_unmapped(m: &Machine, folio: Folio) {
-    if m.swap.holds(folio) && !is_mapped(m, folio) {
+    if m.swap.holds(folio) && !m.is_mapped(folio) {
         try_free(m, folio);
     }
 }
@@ -47,13 +47,9 @@ pub(super) fn unuse(m: &Machine, slot: u32) {
     }
     let Some(page) = m.swap.page_of(slot) else { return };
     let folio = m.folio(page);
-    if !is_mapped(m, folio) || m.swap.is_full() {
+    if !m.is_mapped(folio) || m.swap.is_full() {
         try_free(m, folio);
     }
-}
-
-fn is_mapped(m: &Machine, folio: Folio) -> bool {
-    m.ask(Query::FolioMapped, folio.head, &mut Tally::off()).value() == Some(1)
 }
 
 /// Up to 5.18: whether the folio may be written in place, of which each page has one mapping or swap entry at

@@ -36,7 +36,8 @@ fn cut_at(m: &Machine, mm: &Mm, at: u64) -> Outcome {
     Ok(())
 }
 
-/// Joins neighbours within and around `start..end` that became alike.
+/// Joins an area that has changed, `start..end`, with neighbours that it became like (`vma_merge()`, all versions).
+/// Who changes nothing joins nothing: areas that fork copied stay apart though they are alike.
 pub fn merge(m: &Machine, mm: &Mm, start: u64, end: u64) {
     loop {
         let Some(at) = mm.vmas.borrow().mergeable(start, end) else { return };

@@ -1,4 +1,213 @@
-//! Values of policies about huge pages of the pool and pins.
+//! The values that policies have, where they are more than yes, no or a number.
+
+/// Who may write to a small anonymous page in place after a write fault, instead of getting a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SmallReuse {
+    /// The map count is 1.
+    Mapcount,
+    /// The map count and the reference count are 1.
+    MapcountAndReferences,
+    /// The page is marked exclusive; or nobody else holds a reference, looked at after an LRU drain.
+    ExclusiveOrReferences,
+}
+
+/// The same for a page of a large folio that a PTE maps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LargeReuse {
+    /// There is no such page: large folios are mapped by PMDs alone.
+    Never,
+    /// The greatest map count of all pages of the folio is 1.
+    GreatestMapcount,
+    /// The folio has one reference: this page is its last mapped one.
+    OnlyReference,
+    /// The page is marked exclusive; or the folio has one reference.
+    ExclusiveOrOnlyReference,
+    /// The page is marked exclusive.
+    Exclusive,
+    /// The page is marked exclusive; or one address space owns all mappings and nobody else a reference.
+    ExclusiveOrOwned,
+}
+
+/// The same for a PMD-mapped folio.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PmdReuse {
+    /// The greatest map count of any page is 1.
+    GreatestMapcount,
+    /// The head is marked exclusive; or nobody else holds a reference.
+    ExclusiveOrReferences,
+}
+
+/// What a write to a shared PMD-mapped folio does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PmdCopy {
+    /// Copies the whole folio.
+    WholeFolio,
+    /// Splits the PMD and copies one page.
+    OnePage,
+}
+
+/// What a write to the huge zero folio does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HugeZeroWrite {
+    /// Allocates a THP.
+    Thp,
+    /// Splits the PMD into zero-page PTEs and gives one page.
+    OnePage,
+}
+
+/// What debugfs split_huge_pages does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DebugfsSplit {
+    /// There is no such file.
+    Absent,
+    /// Every THP of the machine.
+    Everything,
+    /// The folios mapped in a range of a process.
+    Range,
+}
+
+/// What a long-term pin for writing takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pin {
+    /// There is no io_uring to take one.
+    Absent,
+    /// An ordinary reference.
+    Reference,
+    /// FOLL_PIN; folios above this order count it in a field of their own.
+    Counted {
+        /// Smallest order with a pincount.
+        from_order: u8,
+    },
+}
+
+/// Which mappings of files io_uring cannot register as buffers, which are pinned for long and for writing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PinRefuses {
+    /// All.
+    Files,
+    /// Those of files on a disk: EOPNOTSUPP, after the pages were brought in.
+    Disks,
+    /// Shared ones of files on a disk: EFAULT, before anything is touched.
+    SharedDisks,
+}
+
+/// How the deferred split queue works.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeferredQueue {
+    /// None.
+    Absent,
+    /// Folios that were partially unmapped.
+    List,
+    /// As `List`, with the flag PG_partially_mapped; fresh THPs are queued as candidates too.
+    Flagged,
+}
+
+/// Which PTEs of a range have to be writable before it is collapsed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CollapseWritable {
+    /// All.
+    All,
+    /// One at least.
+    One,
+    /// None.
+    None,
+}
+
+/// What MADV_FREE does where there is no swap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MadvFree {
+    /// There is none.
+    Absent,
+    /// The same as MADV_DONTNEED.
+    DontNeed,
+    /// Pages may be taken under memory pressure; a partly covered folio is split. Pages of a PTE-mapped
+    /// folio are looked at one by one.
+    LazyByPage,
+    /// The same, and PTEs that cover a folio whole leave it whole.
+    LazyByFolio,
+}
+
+/// How the kernel finds out that others map a folio too, before it migrates for one process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SharedTest {
+    /// The page's map count is more than 1.
+    PageMapcount,
+    /// What it takes for shared of a folio.
+    MaybeShared,
+}
+
+/// Which entries have to explain the references on a folio that MADV_FREE gave up, before it is dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LazyFreeCount {
+    /// Those of its first page, which no large folio that is mapped by PTEs passes.
+    FirstPage,
+    /// All.
+    Folio,
+}
+
+/// What becomes of a place on the deferred split queue when a folio is migrated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MigrateQueue {
+    /// It is forgotten.
+    Forget,
+    /// The new folio gets it as it is once the old one is unmapped, which page by page looks partially mapped.
+    AsUnmapped,
+}
+
+/// Which large folios reclaim splits before it swaps them out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReclaimSplits {
+    /// Those that no PMD maps.
+    WithoutPmd,
+    /// Those on the deferred split queue.
+    Queued,
+    /// Those that are flagged as partially mapped.
+    PartiallyMapped,
+}
+
+/// What a fault on a swap entry maps whose page is part of a large folio in the swap cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SwapIn {
+    /// The page if it is the folio's first, else a copy of it.
+    CopyTails,
+    /// The page.
+    OnePage,
+    /// The whole folio where its swap entries stand in a row.
+    WholeFolio,
+}
+
+/// What a fault maps of a large file folio by PTEs, where it does not map around itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum FileFault {
+    /// The page.
+    OnePage,
+    /// All of the folio, if it is shared memory without a name (memfd, shared anonymous memory).
+    AnonShmem,
+    /// All of the folio, if it is shared memory.
+    Shmem,
+    /// All of the folio.
+    WholeFolio,
+}
+
+/// What truncation and holes do to a large folio of which they cover a part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PartialTruncate {
+    /// The pages are filled with zeroes, and stay.
+    Zero,
+    /// The folio is split to single pages.
+    SplitToPages,
+    /// The folio is split around the ends of the range, into pieces as large as they can be.
+    SplitAround,
+}
+
+/// When a per-CPU batch of pages bound for the LRU is emptied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LruFlush {
+    /// When a page comes and the batch is full; that page stays in the empty batch.
+    BeforeAdding,
+    /// When a page filled it, or a compound page came.
+    AfterAdding,
+}
 
 /// Whether a registered io_uring buffer keeps one pin for several pages of a folio.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -117,6 +117,7 @@ pub(super) struct Chooser {
     pins: bool,
     nodes: u32,
     pins_shmem: bool,
+    disks: Vec<FileKind>,
     /// There are files in this scenario; some were mapped.
     with_files: bool,
     mapped_files: bool,
@@ -144,6 +145,7 @@ impl Chooser {
             pins: shape.pins,
             nodes: shape.nodes.clamp(1, 255),
             pins_shmem: shape.pins_shmem,
+            disks: shape.disks.clone(),
             with_files,
             mapped_files: false,
             files: Vec::new(),
@@ -462,6 +464,9 @@ impl Chooser {
             FileKind::Xfs,
         ]);
         let is_shmem = matches!(kind, FileKind::Tmpfs | FileKind::Memfd);
+        if !is_shmem && !self.disks.contains(&kind) {
+            return None;
+        }
         let modes =
             [Some(Huge::Always), Some(Huge::Always), Some(Huge::WithinSize), Some(Huge::Advise), None];
         let huge = if is_shmem { self.prng.pick(&modes) } else { None };

@@ -6,7 +6,6 @@ use crate::machine::vma::{HugetlbArea, Protection, ThpAdvice, Vma};
 use crate::machine::{Machine, Mm};
 use crate::ops::{Outcome, rmap_walk};
 use crate::policy::HugetlbRestore;
-use crate::query::{Query, Tally};
 use crate::units::Folio;
 
 /// Maps huge pages at `start`, where nothing is mapped; a length that is no multiple of their size is rounded up.
@@ -75,9 +74,7 @@ fn is_promised_again(m: &Machine, folio: Folio) -> bool {
     match m.policy.hugetlb_restore {
         HugetlbRestore::Never => false,
         HugetlbRestore::AtOnce => true,
-        HugetlbRestore::WithLastMapping => {
-            m.ask(Query::FolioMapped, folio.head, &mut Tally::off()).value() == Some(0)
-        }
+        HugetlbRestore::WithLastMapping => !m.is_mapped(folio),
     }
 }
 
