@@ -69,7 +69,7 @@ impl Driven {
             Watch::Never => Err("not asked for".to_owned()),
             Watch::Always => Ok(()),
             Watch::IfQuiet => {
-                let quiet = statistics.is_quiet();
+                let quiet = statistics.is_quiet(&self.subject.own_processes());
                 self.is_quiet = quiet.is_ok();
                 quiet
             }
@@ -123,7 +123,7 @@ impl Driven {
             && let Some(statistics) = &mut self.statistics
         {
             self.subject.settle_thoroughly(0);
-            statistics.start()?;
+            statistics.start(&self.subject.own_processes())?;
         }
         Ok(begun)
     }
@@ -222,7 +222,7 @@ impl Driven {
         seen.processes = Some(observation.processes);
         seen.folios = Some(observation.folios);
         seen.system = match &mut self.statistics {
-            Some(statistics) => Some(statistics.changes()?),
+            Some(statistics) => Some(statistics.changes(&self.subject.own_processes())?),
             None => None,
         };
         Ok(())

@@ -39,6 +39,11 @@ impl Settings {
         Ok(Settings { keeper, now: BTreeMap::new() })
     }
 
+    /// The process that restores them.
+    pub(crate) const fn keeper_pid(&self) -> u32 {
+        self.keeper.pid()
+    }
+
     /// Gives a file of sysfs or procfs a value, once the keeper knows the one that it has.
     ///
     /// # Errors

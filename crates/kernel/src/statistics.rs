@@ -1,9 +1,9 @@
 //! The statistics of the whole system, without what this program itself adds to them.
 //!
-//! The statistics count every mapped page of the machine. The subject's processes map nothing of their own
-//! that changes, and the zygote's memory stays as it is; what changes is the memory of the driver. Its anonymous
-//! pages that nobody else maps are counted before and after the statistics are read, and taken off. Its pages of
-//! files are all touched once, so that they stay the same.
+//! The statistics count every mapped page of the machine. The anonymous pages that processes of this program map
+//! besides the scenario's are counted before and after the statistics are read, and taken off: each once, by its
+//! frame, since fork left them in several processes, of which any may be the last to map one. Pages of the
+//! driver's files are all touched once, so that they stay the same.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -15,14 +15,14 @@ use mapcount_script::trace::System;
 use crate::Unavailable;
 use crate::procfs::Vmstat;
 
-/// Bits of a word of pagemap: the page is there; it is a file's; nobody else maps it
+/// Bits of a word of pagemap: the page is there; it is a file's; its frame
 /// (Documentation/admin-guide/mm/pagemap.rst, v6.18).
 const PRESENT: u64 = 1 << 63;
 const FILE: u64 = 1 << 61;
-const EXCLUSIVE: u64 = 1 << 56;
+const FRAME: u64 = (1 << 55) - 1;
 const PAGE: u64 = 4096;
-/// Areas of so many bytes are only addresses that are kept.
-const LARGEST: u64 = 1 << 38;
+/// From here on Linux puts programs and libraries; the scenario's windows end below.
+const PROGRAMS: u64 = 1 << 46;
 
 /// How often the statistics are read to learn whether somebody else changes them, and how far apart.
 const READINGS: u32 = 6;
@@ -39,6 +39,9 @@ pub(crate) struct Statistics {
     vmstat: Vmstat,
     maps: String,
     words: Vec<u8>,
+    frames: Vec<u64>,
+    /// The frame of the zero page, which no statistic counts.
+    zero_frame: u64,
     start: System,
 }
 
@@ -49,6 +52,8 @@ impl Statistics {
             vmstat: Vmstat::open()?,
             maps: String::with_capacity(64 << 10),
             words: vec![0; 64 << 10],
+            frames: Vec::with_capacity(16 << 10),
+            zero_frame: zero_frame()?,
             start: System::default(),
         };
         statistics.touch_files();
@@ -56,10 +61,10 @@ impl Statistics {
     }
 
     /// Whether they stay as they are while nobody of this program works; if not, how far they moved.
-    pub(crate) fn is_quiet(&mut self) -> Result<(), String> {
+    pub(crate) fn is_quiet(&mut self, processes: &[u32]) -> Result<(), String> {
         let mut first: Option<System> = None;
         for _ in 0..READINGS {
-            let now = self.read().map_err(|unavailable| unavailable.to_string())?;
+            let now = self.read(processes).map_err(|unavailable| unavailable.to_string())?;
             let first = first.get_or_insert_with(|| now.clone());
             let moved = first.numbers().into_iter().zip(now.numbers()).find(|(before, now)| before != now);
             if let Some(((key, Some(before)), (_, Some(now)))) = moved {
@@ -71,14 +76,14 @@ impl Statistics {
     }
 
     /// From here on changes are counted.
-    pub(crate) fn start(&mut self) -> Result<(), Unavailable> {
-        self.start = self.read()?;
+    pub(crate) fn start(&mut self, processes: &[u32]) -> Result<(), Unavailable> {
+        self.start = self.read(processes)?;
         Ok(())
     }
 
     /// The changes since the start.
-    pub(crate) fn changes(&mut self) -> Result<System, Unavailable> {
-        let now = self.read()?;
+    pub(crate) fn changes(&mut self, processes: &[u32]) -> Result<System, Unavailable> {
+        let now = self.read(processes)?;
         let less = |now: Option<i64>, start: Option<i64>| Some(now? - start?);
         let start = &self.start;
         Ok(System {
@@ -90,12 +95,12 @@ impl Statistics {
         })
     }
 
-    fn read(&mut self) -> Result<System, Unavailable> {
+    fn read(&mut self, processes: &[u32]) -> Result<System, Unavailable> {
         let mut attempt = 0;
         loop {
-            let before = self.own()?;
+            let before = self.own(processes)?;
             let mut system = self.vmstat.read()?;
-            let own = self.own()?;
+            let own = self.own(processes)?;
             attempt += 1;
             if before == own || attempt == ATTEMPTS {
                 system.anon_mapped = system.anon_mapped.map(|all| all - own);
@@ -104,34 +109,48 @@ impl Statistics {
         }
     }
 
-    /// Anonymous pages of this process that no other maps.
-    fn own(&mut self) -> Result<i64, Unavailable> {
-        let unreadable = |error: std::io::Error| {
-            Unavailable::new(format!("/proc/self/pagemap: {error}"), "mount procfs on /proc")
-        };
+    /// Anonymous pages that these processes map outside the scenario's windows, each once.
+    fn own(&mut self, processes: &[u32]) -> Result<i64, Unavailable> {
+        self.frames.clear();
+        for pid in processes {
+            // A process that is just ending maps nothing any more.
+            if let Err(error) = self.add_frames(*pid)
+                && error.kind() != std::io::ErrorKind::NotFound
+                && error.raw_os_error() != Some(libc::ESRCH)
+            {
+                let what = format!("/proc/{pid}/pagemap: {error}");
+                return Err(Unavailable::new(what, "mount procfs on /proc and run as root"));
+            }
+        }
+        self.frames.sort_unstable();
+        self.frames.dedup();
+        Ok(self.frames.len() as i64)
+    }
+
+    fn add_frames(&mut self, pid: u32) -> std::io::Result<()> {
         self.maps.clear();
-        File::open("/proc/self/maps")
-            .and_then(|mut file| file.read_to_string(&mut self.maps))
-            .map_err(unreadable)?;
-        let pagemap = File::open("/proc/self/pagemap").map_err(unreadable)?;
-        let mut own = 0;
+        File::open(format!("/proc/{pid}/maps"))?.read_to_string(&mut self.maps)?;
+        let pagemap = File::open(format!("/proc/{pid}/pagemap"))?;
         for (start, end) in self.maps.lines().filter_map(range).filter(|(start, end)| end - start <= LONGEST)
         {
             let mut at = start;
             while at < end {
                 let bytes = (((end - at) / PAGE * 8) as usize).min(self.words.len());
-                let read = pagemap.read_at(&mut self.words[..bytes], at / PAGE * 8).map_err(unreadable)?;
+                let read = pagemap.read_at(&mut self.words[..bytes], at / PAGE * 8)?;
                 if read == 0 {
                     break;
                 }
                 for word in self.words[..read].chunks_exact(8) {
                     let word = u64::from_ne_bytes(word.try_into().expect("8 bytes"));
-                    own += i64::from(word & (PRESENT | FILE | EXCLUSIVE) == PRESENT | EXCLUSIVE);
+                    let frame = word & FRAME;
+                    if word & (PRESENT | FILE) == PRESENT && frame != self.zero_frame {
+                        self.frames.push(frame);
+                    }
                 }
                 at += (read / 8) as u64 * PAGE;
             }
         }
-        Ok(own)
+        Ok(())
     }
 
     /// Reads a byte of every page of the files that this process maps.
@@ -148,12 +167,36 @@ impl Statistics {
     }
 }
 
-/// The addresses of a line of maps, where they are a process's own.
+/// The frame of the page that reading an untouched anonymous page maps.
+fn zero_frame() -> Result<u64, Unavailable> {
+    let failed = |error: std::io::Error| {
+        Unavailable::new(
+            format!("cannot find the zero page: {error}"),
+            "mount procfs on /proc and run as root",
+        )
+    };
+    let (access, flags) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a fresh mapping, whose first byte is read while it is there.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), PAGE as usize, access, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(failed(std::io::Error::last_os_error()));
+    }
+    // SAFETY: the page is mapped for reading.
+    unsafe { start.cast::<u8>().read_volatile() };
+    let mut word = [0; 8];
+    let read = File::open("/proc/self/pagemap")
+        .and_then(|pagemap| pagemap.read_exact_at(&mut word, start.addr() as u64 / PAGE * 8));
+    // SAFETY: the mapping was made above and nobody else knows it.
+    unsafe { libc::munmap(start, PAGE as usize) };
+    read.map_err(failed)?;
+    Ok(u64::from_ne_bytes(word) & FRAME)
+}
+
+/// The addresses of a line of maps, where they are a process's own and not a window of the scenario's.
 fn range(line: &str) -> Option<(u64, u64)> {
     let (start, end) = line.split_once(' ')?.0.split_once('-')?;
     let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
-    // Beyond the user's addresses there is nothing of its own; areas larger than memory are never filled.
-    (end <= 1 << 47 && end - start < LARGEST).then_some((start, end))
+    (start >= PROGRAMS && end <= 1 << 47).then_some((start, end))
 }
 
 #[cfg(test)]
@@ -165,7 +208,7 @@ mod tests {
         let line = "7f00a000-7f00c000 r--p 00000000 fe:00 12 /lib/x";
         assert_eq!(range(line), Some((0x7f00_a000, 0x7f00_c000)));
         assert_eq!(range("ffffffffff600000-ffffffffff601000 --xp 0 0 0 [vsyscall]"), None);
-        assert_eq!(range("10000000000-20000000000 rw-p 00000000 00:00 0"), None, "a TiB");
+        assert_eq!(range("10000000000-20000000000 rw-p 00000000 00:00 0"), None, "a window");
         assert_eq!(range("nonsense"), None);
     }
 }

@@ -189,9 +189,11 @@ impl Subject {
         self.nodes
     }
 
-    /// Processes of this program that are no part of the scenario, but whose memory the statistics count.
-    pub fn own_processes(&self) -> [u32; 2] {
-        [std::process::id(), self.zygote.pid().cast_unsigned()]
+    /// The processes of this program, which map more than the scenario has.
+    pub fn own_processes(&self) -> Vec<u32> {
+        let helpers = [std::process::id(), self.zygote.pid().cast_unsigned(), self.settings.keeper_pid()];
+        let live = self.live.values().map(|process| process.pid.cast_unsigned());
+        helpers.into_iter().chain(live).collect()
     }
 
     /// Ends what is left of the scenario before, and starts another one: process `A`, on a quiet machine.

@@ -57,6 +57,11 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
+    /// Its process id.
+    pub(super) const fn pid(&self) -> u32 {
+        self.pid.cast_unsigned()
+    }
+
     /// Forks the keeper, which keeps `lock` until it is done.
     ///
     /// # Errors

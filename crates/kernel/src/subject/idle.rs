@@ -4,8 +4,8 @@
 //! each time that transparent huge pages are switched off and on again, and when there is something to scan
 //! after there was nothing (`khugepaged()`, `khugepaged_wait_work()`, `start_stop_khugepaged()`,
 //! mm/khugepaged.c, v6.18). Such a scan ends with the first range that it looked at, if it is to look at one
-//! page: with an area that has many ranges and no pages, and that is registered before the scenario's, that range
-//! is one of these.
+//! page: with an area that has many ranges and nearly no pages, and that is registered before the scenario's, that
+//! range is one of these.
 
 use crate::Unavailable;
 
@@ -24,7 +24,7 @@ impl Idle {
     /// If there is no address space for it.
     pub(super) fn start() -> Result<Idle, Unavailable> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a fresh mapping where the kernel likes it, which nobody touches; advice about it.
+        // SAFETY: a fresh mapping where the kernel likes it, of which the last byte is written; advice about it.
         unsafe {
             let all = libc::PROT_READ | libc::PROT_WRITE;
             let start = libc::mmap(std::ptr::null_mut(), BYTES, all, flags, -1, 0);
@@ -34,6 +34,9 @@ impl Idle {
                 return Err(Unavailable::new(what, "raise the limit of address space (ulimit -v)"));
             }
             libc::madvise(start, BYTES, libc::MADV_DONTFORK);
+            // An area without an anon_vma is passed over (`__thp_vma_allowable_orders()`, mm/huge_memory.c, v6.18):
+            // it gets one with a page, in the last of its ranges, while huge pages are not asked for.
+            start.cast::<u8>().add(BYTES - 1).write_volatile(1);
             libc::madvise(start, BYTES, libc::MADV_HUGEPAGE);
             Ok(Idle { start })
         }
