@@ -205,8 +205,8 @@ mod tests {
 
     #[test]
     fn lines_of_maps_begin_with_their_range() {
-        let line = "7f00a000-7f00c000 r--p 00000000 fe:00 12 /lib/x";
-        assert_eq!(range(line), Some((0x7f00_a000, 0x7f00_c000)));
+        let line = "7f000000a000-7f000000c000 r--p 00000000 fe:00 12 /lib/x";
+        assert_eq!(range(line), Some((0x7f00_0000_a000, 0x7f00_0000_c000)));
         assert_eq!(range("ffffffffff600000-ffffffffff601000 --xp 0 0 0 [vsyscall]"), None);
         assert_eq!(range("10000000000-20000000000 rw-p 00000000 00:00 0"), None, "a window");
         assert_eq!(range("nonsense"), None);

@@ -571,6 +571,11 @@ policies! {
         (at(6, 13), false, "finish_fault(), mm/memory.c (v6.17; unverified)"),
         (at(6, 18), true, "finish_fault(), filemap_map_pages() (v6.18)"),
     ],
+    /// Unmapping drains the LRU batches first.
+    unmap_drains: bool = [
+        (FIRST, true, "unmap_region(), zap_page_range_single(), exit_mmap() (v5.10, v6.12)"),
+        (at(6, 14), false, "the same functions, mm/vma.c, mm/memory.c, mm/mmap.c (v7.2; 6.18.44 as it ran; start unverified)"),
+    ],
     /// drop_caches drains the LRU batches first.
     drop_caches_drains: bool = [
         (FIRST, false, "drop_caches_sysctl_handler(), fs/drop_caches.c (v5.10, v6.1)"),

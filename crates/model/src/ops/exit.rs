@@ -9,7 +9,7 @@ pub fn exit(m: &Machine, mm: &Mm) {
     let areas = mm.vmas.borrow().all().to_vec();
     {
         let _guard = m.lock(Lock::Mmap(mm.id));
-        m.lru_drain();
+        zap::prepare(m);
         for area in &areas {
             zap::zap(m, mm, area, (area.start, area.end));
         }

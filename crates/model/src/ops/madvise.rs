@@ -26,7 +26,7 @@ pub fn dontneed(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
         if area.locked {
             return Err(Errno::Einval);
         }
-        m.lru_drain();
+        zap::prepare(m);
         let (from, to) = (start.max(area.start), end.min(area.end));
         let to = if area.hugetlb.is_some() { end_of_hugetlb(m, mm, (from, to))? } else { to };
         zap::zap(m, mm, area, (from, to));

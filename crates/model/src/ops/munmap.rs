@@ -17,7 +17,7 @@ pub fn unmap(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
 /// The same under the mmap lock.
 pub(super) fn unmap_locked(m: &Machine, mm: &Mm, start: u64, end: u64) -> Outcome {
     vma::cut(m, mm, start, end)?;
-    m.lru_drain();
+    zap::prepare(m);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     for area in &areas {
         zap::zap(m, mm, area, (area.start, area.end));

@@ -69,7 +69,7 @@ fn unmap_range(m: &Machine, file: &File, (start, end): (u64, u64), copies: Copie
             if first >= last {
                 continue;
             }
-            m.lru_drain();
+            zap::prepare(m);
             let range = (vma.start + (first - vma.offset), vma.start + (last - vma.offset));
             match copies {
                 Copies::Unmap => zap::zap(m, mm, vma, range),

@@ -6,6 +6,13 @@ use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
 use crate::units::{Level, PageRange};
 
+/// What is done before entries are removed: up to 6.13 the LRU batches are emptied.
+pub(super) fn prepare(m: &Machine) {
+    if m.policy.unmap_drains {
+        m.lru_drain();
+    }
+}
+
 /// Unmaps `start..end` of an area (`unmap_page_range()`, mm/memory.c). Mappings leave the counters at once,
 /// their references are gathered until the caller flushes.
 pub(super) fn zap(m: &Machine, mm: &Mm, vma: &Vma, range: (u64, u64)) {
