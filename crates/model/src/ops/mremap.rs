@@ -21,11 +21,15 @@ pub fn remap(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
     let huge = mm.vmas.borrow().find(from).is_some_and(|area| area.hugetlb.is_some());
     let pages = if huge && m.policy.hugetlb_mremap { whole_huge_pages(mm, from, to, pages)? } else { pages };
     let end = from + pages;
+    let areas = mm.vmas.borrow().overlapping(from, end).to_vec();
+    let begins = areas.first().is_some_and(|area| area.start <= from);
+    // `mremap()`, mm/mremap.c, v6.12; `check_mremap_params()` comes before it looks, v7.2.
+    if m.policy.mremap_looks_first && !m.policy.mremap_moves_areas && !begins {
+        return Err(Errno::Efault);
+    }
     if from < to + pages && to < end {
         return Err(Errno::Einval);
     }
-    let areas = mm.vmas.borrow().overlapping(from, end).to_vec();
-    let begins = areas.first().is_some_and(|area| area.start <= from);
     if m.policy.mremap_moves_areas {
         if !begins {
             return Err(Errno::Efault);
@@ -40,9 +44,6 @@ pub fn remap(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
             move_area(m, mm, first, target, pages)?;
         }
         return Ok(());
-    }
-    if m.policy.mremap_looks_first && !begins {
-        return Err(Errno::Efault);
     }
     munmap::unmap_locked(m, mm, to, to + pages)?;
     if huge && !m.policy.hugetlb_mremap {
