@@ -126,6 +126,7 @@ impl Conform {
             pmd_order: Some(9),
             nodes: subject.nodes().min(255),
             disks: subject.disks(),
+            memfd_huge: false,
             ..Shape::of(&self.profile)
         };
         let mut scenario = generate(seed, &shape);

@@ -17,6 +17,25 @@ use crate::memory::Memory;
 use crate::objects::Objects;
 use crate::vmemmap;
 
+/// The release whose behaviour this kernel has: that of uname -r, with the level of fixes where Debian tells it
+/// (`#1 SMP Debian 5.10.251-1 (…)` in uname -v), whose uname -r says 5.10.0-46.
+///
+/// # Errors
+/// Without procfs.
+fn patched_release() -> Result<String, Unavailable> {
+    let release = release()?;
+    let version = fs::read_to_string("/proc/sys/kernel/version").unwrap_or_default();
+    Ok(patch_level(&release, &version).unwrap_or(release))
+}
+
+/// `5.10.251` of `5.10.0-46-cloud-amd64` and `#1 SMP Debian 5.10.251-1 (2026-01-02)`.
+fn patch_level(release: &str, version: &str) -> Option<String> {
+    let (series, rest) = release.split_once(".0-")?;
+    let source = version.split_once("Debian ")?.1.split(['-', '+', '~', ' ']).next()?;
+    let flavour = rest.ends_with("no-page-mapcount");
+    (!flavour && source.strip_prefix(series)?.starts_with('.')).then(|| source.to_owned())
+}
+
 /// The release of this kernel, as uname -r prints it.
 ///
 /// # Errors
@@ -34,7 +53,7 @@ pub fn release() -> Result<String, Unavailable> {
 /// # Errors
 /// Where the release is not modelled, or nothing tells the scheme.
 pub fn profile() -> Result<Profile, Unavailable> {
-    let release = release()?;
+    let release = patched_release()?;
     let resolved = Profile::resolve(&release).map_err(|error| {
         Unavailable::new(
             format!("this kernel is not modelled: {error}"),
@@ -134,10 +153,19 @@ fn without_page_mapcounts(scheme: &'static dyn Scheme) -> &'static dyn Scheme {
 
 #[cfg(test)]
 mod tests {
-    use super::{by_members, profile};
+    use super::{by_members, patch_level, profile};
     use crate::btf::Btf;
     use crate::fields::Fields;
     use crate::require;
+
+    #[test]
+    fn debian_tells_the_level_of_fixes() {
+        let level = |release, version| patch_level(release, version);
+        let version = "#1 SMP Debian 5.10.251-1 (2026-01-02)";
+        assert_eq!(level("5.10.0-46-cloud-amd64", version).as_deref(), Some("5.10.251"));
+        assert_eq!(level("6.1.0-56-cloud-amd64", version), None, "another series");
+        assert_eq!(level("6.18.44-fc", "#1 SMP PREEMPT_DYNAMIC"), None);
+    }
 
     #[test]
     fn the_live_kernels_scheme_is_that_of_its_release_or_its_option() {

@@ -609,7 +609,11 @@ policies! {
     ],
     /// MADV_REMOVE takes a shared mapping that may not be written now, but could be.
     remove_takes_read_only: bool = [
-        (FIRST, false, "madvise_remove(), mm/madvise.c (v6.6)"),
+        (FIRST, false, "madvise_remove(), mm/madvise.c (v5.10.223)"),
+        (Release::new(5, 10, 224), true, "Debian's 5.10.0-46 as it ran (a backport, start unverified)"),
+        (at(5, 11), false, "madvise_remove(), mm/madvise.c (v6.6)"),
+        (at(6, 1), true, "madvise_remove(), mm/madvise.c (v6.1.190; a backport, start unverified)"),
+        (at(6, 2), false, "madvise_remove(), mm/madvise.c (v6.6)"),
         (at(6, 7), true, "madvise_remove(), mm/madvise.c, Linux commit e8e17ee90eaf (v6.7)"),
     ],
     /// MADV_POPULATE says EFAULT behind the end of a file; before, ENOMEM.
@@ -618,6 +622,22 @@ policies! {
         (at(6, 1), true, "madvise_populate(), mm/madvise.c (v6.1.192; a backport, start unverified)"),
         (at(6, 2), false, "madvise_populate(), mm/madvise.c (v6.8)"),
         (at(6, 9), true, "madvise_populate(), mm/madvise.c, Linux commit 631426ba1d45 (v6.9)"),
+    ],
+    /// debugfs split_huge_pages knows of orders; before, it splits to single pages whatever else is written.
+    debugfs_takes_order: bool = [
+        (FIRST, false, "split_huge_pages_write(), mm/huge_memory.c (v6.1)"),
+        (at(6, 9), true, "split_huge_pages_write(), mm/huge_memory.c (v6.9; start unverified)"),
+    ],
+    /// smaps leaves out PMDs that nobody may use (PROT_NONE).
+    smaps_skips_protnone_pmds: bool = [
+        (FIRST, false, "smaps_pmd_entry(), follow_trans_huge_pmd() (v5.10)"),
+        (at(6, 1), true, "the same functions, gup_can_follow_protnone() (v6.1)"),
+        (at(6, 6), false, "smaps_pmd_entry(), fs/proc/task_mmu.c (v6.12; start unverified)"),
+    ],
+    /// MADV_POPULATE goes on behind a hole, as other advice does.
+    populate_passes_holes: bool = [
+        (FIRST, true, "madvise_walk_vmas(), mm/madvise.c (v6.1.190; 6.1.0-56 as it ran)"),
+        (at(6, 9), false, "madvise_populate(), mm/madvise.c (v6.12), Linux commit 631426ba1d45 (v6.9)"),
     ],
     /// MADV_POPULATE_READ and MADV_POPULATE_WRITE exist.
     madv_populate: bool = [

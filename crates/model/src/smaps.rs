@@ -63,7 +63,12 @@ pub fn smaps(m: &Machine, mm: &Mm, vma: &Vma) -> Smaps {
     while let Some(found) = mm.table.next_pmd(at, vma.end) {
         let stop = vma.end.min(mm.table.pmd_end(found));
         match mm.table.pmd(found) {
-            Pmd::Leaf(entry) if !entry.is_zero() => {
+            Pmd::Leaf(entry)
+                if !entry.is_zero()
+                    && (vma.protection.read
+                        || vma.protection.write
+                        || !m.policy.smaps_skips_protnone_pmds) =>
+            {
                 let folio = m.folio(entry.page());
                 let huge = match folio.kind {
                     Kind::Shmem => &mut smaps.shmem_pmd,

@@ -47,6 +47,8 @@ pub struct Shape {
     pub pins_shmem: bool,
     /// Whether there are files.
     pub files: bool,
+    /// Whether `huge=` of a memfd can be chosen, for each by itself.
+    pub memfd_huge: bool,
     /// Disks that there are files on.
     pub disks: Vec<FileKind>,
     /// NUMA nodes of the machine, 1 to 255.
@@ -63,6 +65,7 @@ impl Default for Shape {
             pins: true,
             pins_shmem: true,
             files: true,
+            memfd_huge: true,
             disks: vec![FileKind::Ext4, FileKind::Xfs],
             nodes: 2,
         }

@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use mapcount_script::ast::{KernelVerb, Name, Region, Size, Value};
+use mapcount_script::ast::{FileKind, KernelVerb, Name, Region, Size, Value};
 use mapcount_script::diagnostic::{Diagnostic, Span};
 
 use super::files::{mount, own_mounts};
@@ -31,6 +31,9 @@ impl Subject {
                 Splitter::Beyond(why) => Some(why),
                 _ => None,
             },
+            KernelVerb::File { kind: FileKind::Memfd, huge: Some(_), .. } => {
+                Some("a memfd has no huge= of its own")
+            }
             KernelVerb::File { kind, .. } => self.files.lacks(*kind),
             KernelVerb::Khugepaged(_) => Some("khugepaged cannot be told which pages to scan"),
             KernelVerb::Ksm(_) => ksm::lacks(|pid| self.live.values().any(|process| process.pid == pid)),

@@ -95,7 +95,16 @@ impl Swap {
 
     /// What was sent to the disk is written some time later, and until then a folio has one more reference.
     pub(super) fn wait_for_writes(&self) {
-        std::thread::sleep(Duration::from_millis(20));
+        let written = || {
+            fs::read_to_string("/proc/vmstat")
+                .is_ok_and(|text| text.lines().any(|line| line.trim_end() == "nr_writeback 0"))
+        };
+        for _ in 0..100 {
+            std::thread::sleep(Duration::from_millis(20));
+            if written() {
+                break;
+            }
+        }
     }
 
     fn prepare(&self, settings: &mut Settings) -> io::Result<(PathBuf, Option<File>)> {

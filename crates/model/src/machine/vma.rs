@@ -255,6 +255,15 @@ impl Vmas {
             .map(|pair| pair[0].end)
     }
 
+    /// How far areas reach from `start` on without a hole.
+    pub fn covered_to(&self, start: u64) -> u64 {
+        let mut end = start;
+        while let Some(area) = self.find(end) {
+            end = area.end;
+        }
+        end
+    }
+
     /// Joins the areas that meet at `at`.
     pub fn merge(&mut self, at: u64) {
         let index = self.areas.partition_point(|vma| vma.end <= at);

@@ -219,8 +219,15 @@ pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -
     }
     let end = start + pages;
     let mut at = start;
+    let mut outcome = Ok(());
     while at < end {
-        let area = mm.vmas.borrow().find(at).ok_or(Errno::Enomem)?;
+        let Some(area) = mm.vmas.borrow().find(at) else {
+            outcome = Err(Errno::Enomem);
+            let next = mm.vmas.borrow().overlapping(at, end).first().map(|area| area.start);
+            let Some(next) = next.filter(|_| m.policy.populate_passes_holes) else { break };
+            at = next;
+            continue;
+        };
         let stop = end.min(area.end);
         let allowed = if write { area.protection.write } else { area.protection.read };
         if !allowed {
@@ -238,7 +245,7 @@ pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -
         })?;
         at = stop;
     }
-    Ok(())
+    outcome
 }
 
 /// MADV_REMOVE: makes holes in the files that are mapped (`madvise_remove()`, mm/madvise.c).

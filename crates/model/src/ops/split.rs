@@ -54,7 +54,13 @@ pub fn debugfs(m: &Machine, mm: &crate::machine::Mm, range: (u64, u64), request:
             }
         }
         DebugfsSplit::Range => {
-            let end = range.0 + range.1;
+            let request = if m.policy.debugfs_takes_order {
+                request
+            } else {
+                Request { list: request.list, ..Request::PAGES }
+            };
+            // A hole in the range ends it (`split_huge_pages_pid()`, mm/huge_memory.c, v6.1 to v7.2).
+            let end = (range.0 + range.1).min(mm.vmas.borrow().covered_to(range.0));
             let mut at = range.0;
             while let Some(found) = mm.table.next_pmd(at, end) {
                 let entry = mm.table.read(found);

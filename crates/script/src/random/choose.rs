@@ -117,6 +117,7 @@ pub(super) struct Chooser {
     pins: bool,
     nodes: u32,
     pins_shmem: bool,
+    memfd_huge: bool,
     disks: Vec<FileKind>,
     /// There are files in this scenario; some were mapped.
     with_files: bool,
@@ -145,6 +146,7 @@ impl Chooser {
             pins: shape.pins,
             nodes: shape.nodes.clamp(1, 255),
             pins_shmem: shape.pins_shmem,
+            memfd_huge: shape.memfd_huge,
             disks: shape.disks.clone(),
             with_files,
             mapped_files: false,
@@ -470,6 +472,7 @@ impl Chooser {
         let modes =
             [Some(Huge::Always), Some(Huge::Always), Some(Huge::WithinSize), Some(Huge::Advise), None];
         let huge = if is_shmem { self.prng.pick(&modes) } else { None };
+        let huge = huge.filter(|_| kind == FileKind::Tmpfs || self.memfd_huge);
         self.files.push(File { pages, is_shmem });
         Some(KernelVerb::File { name: Name::new(name), size, kind, huge })
     }

@@ -225,12 +225,12 @@ impl Runner<'_> {
     fn split_pmds(&self, mm: &Mm, (start, pages): (u64, u64)) -> Result<(), Errno> {
         let _guard = self.machine.lock(Lock::Mmap(mm.id));
         let end = start + pages;
-        if !mm.vmas.borrow().covers(start, end) {
-            return Err(Errno::Enomem);
-        }
         // Changing what one page of them allows, which is how a process does it, is refused.
         if mm.vmas.borrow().overlapping(start, end).iter().any(|area| area.hugetlb.is_some()) {
             return Err(Errno::Einval);
+        }
+        if !mm.vmas.borrow().covers(start, end) {
+            return Err(Errno::Enomem);
         }
         let mut at = start;
         while let Some(found) = mm.table.next_pmd(at, end) {
