@@ -181,6 +181,8 @@ impl Session<'_> {
         }
         let place = |ending: &str| self.args.out.join(format!("conform-{name}.{ending}"));
         let (scenario, recording) = (place("mc"), place("jsonl"));
+        // A folder that cannot be made is told when a file in it cannot be written.
+        let _ = std::fs::create_dir_all(&self.args.out);
         write_whole(&scenario, smallest.to_string().as_bytes())?;
         write_whole(&recording, &lines)?;
         Ok(Some(Written { scenario, recording, text: smallest.to_string(), report: again }))
