@@ -1,4 +1,4 @@
-//! The model against real kernels: every recording of a scenario of anonymous memory, field by field.
+//! The model against real kernels: every recording, field by field.
 
 use std::collections::BTreeMap;
 use std::fs;
