@@ -119,6 +119,11 @@ policies! {
         (at(5, 8), HugeZeroWrite::OnePage, "do_huge_pmd_wp_page(), mm/huge_memory.c (v5.10, v6.12)"),
         (at(6, 13), HugeZeroWrite::Thp, "do_huge_zero_wp_pmd(), mm/huge_memory.c (v6.13)"),
     ],
+    /// A write to the huge zero folio takes a THP only where the area and the system let it have one.
+    huge_zero_write_asks: bool = [
+        (FIRST, true, "do_huge_pmd_wp_page(), mm/huge_memory.c (v4.5, v5.7)"),
+        (at(6, 13), false, "do_huge_zero_wp_pmd(), mm/huge_memory.c (v6.13, v7.2)"),
+    ],
     /// Write faults on small pages: when the page is reused.
     small_reuse: SmallReuse = [
         (FIRST, SmallReuse::Mapcount, "do_wp_page(), reuse_swap_page() (v2.6.39, v4.5)"),
