@@ -70,13 +70,15 @@ impl Config {
     pub fn new(pmd_order: u8) -> Config {
         let mut sizes = [ThpMode::Never; 10];
         sizes[usize::from(pmd_order)] = ThpMode::Inherit;
+        let mut shmem_sizes = [ShmemMode::Never; 10];
+        shmem_sizes[usize::from(pmd_order)] = ShmemMode::Inherit;
         Config {
             pmd_order,
             frames: DEFAULT_FRAMES,
             nodes: 1,
             thp: ThpMode::Madvise,
             sizes,
-            shmem_sizes: [ShmemMode::Never; 10],
+            shmem_sizes,
             max_ptes_none: (1 << pmd_order) - 1,
             max_ptes_swap: (1 << pmd_order) / 8,
             max_ptes_shared: (1 << pmd_order) / 2,
