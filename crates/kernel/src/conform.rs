@@ -129,6 +129,7 @@ impl Conform {
             nodes: subject.nodes().min(255),
             disks: subject.disks(),
             memfd_huge: false,
+            dax: false,
             ..Shape::of(&self.profile)
         };
         let mut scenario = generate(seed, &shape);

@@ -68,7 +68,8 @@ fn named(action: &Action) -> Option<(&Name, [Option<&Name>; 2])> {
             | ProcessVerb::Put(region)
             | ProcessVerb::Pin(region)
             | ProcessVerb::Unpin(region)
-            | ProcessVerb::SplitPmd(region) => Some((name, [Some(&region.mapping), None])),
+            | ProcessVerb::SplitPmd(region)
+            | ProcessVerb::Userfault(region, _) => Some((name, [Some(&region.mapping), None])),
         },
         Action::Kernel(
             KernelVerb::Split { region, .. }

@@ -43,6 +43,7 @@ impl Files {
     pub(super) fn lacks(&self, kind: FileKind) -> Option<&'static str> {
         let (magic, why) = match kind {
             FileKind::Tmpfs | FileKind::Memfd => return None,
+            FileKind::FsDax => return Some("there is no DAX file system"),
             FileKind::Ext4 => (EXT4, "the scratch folder is not on ext4: name another one with --scratch"),
             FileKind::Xfs => (XFS, "the scratch folder is not on xfs: name another one with --scratch"),
         };
@@ -82,7 +83,7 @@ impl Files {
                 }
             }
             FileKind::Tmpfs => self.on_tmpfs(huge, settings)?,
-            FileKind::Ext4 | FileKind::Xfs => scratch_file(&self.scratch)?,
+            FileKind::Ext4 | FileKind::Xfs | FileKind::FsDax => scratch_file(&self.scratch)?,
         };
         file.set_len(pages * PAGE)?;
         self.open.insert(name.as_str().to_owned(), file);

@@ -35,6 +35,7 @@ impl Subject {
                 Some("a memfd has no huge= of its own")
             }
             KernelVerb::File { kind, .. } => self.files.lacks(*kind),
+            KernelVerb::Beyond(..) => Some("the model does not have it"),
             KernelVerb::Khugepaged(_) => Some("khugepaged cannot be told which pages to scan"),
             KernelVerb::Ksm(_) => ksm::lacks(|pid| self.live.values().any(|process| process.pid == pid)),
             KernelVerb::SwapOn(size) => self.swap.lacks(size.and_then(|size| size.pages(PMD_ORDER))),
@@ -68,7 +69,7 @@ impl Subject {
             // No list was ever filled.
             KernelVerb::PutBack => Ok(()),
             KernelVerb::Migrate { region, node, all } => return self.migrate(region, *node, *all),
-            KernelVerb::Khugepaged(_) => unreachable!("lacking everywhere"),
+            KernelVerb::Khugepaged(_) | KernelVerb::Beyond(..) => unreachable!("lacking everywhere"),
             // A pass over nothing changes nothing.
             KernelVerb::Ksm(_) if !self.merges => Ok(()),
             KernelVerb::Ksm(passes) => {

@@ -64,6 +64,9 @@ impl Subject {
                 self.merges |= *advice == Advice::Mergeable;
                 return self.advise(name, region, *advice);
             }
+            ProcessVerb::Userfault(..) => {
+                return Ok(Ended::Unsupported("the model does not have it".to_owned()));
+            }
             ProcessVerb::Fork(child) => return self.fork(name, child),
             ProcessVerb::Exit => {
                 self.process(name)?;
@@ -150,6 +153,7 @@ impl Subject {
         match backing {
             Backing::Anon => flags |= libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
             Backing::Hugetlb => flags |= libc::MAP_ANONYMOUS | libc::MAP_HUGETLB,
+            Backing::Dax(_) => return Ok(Ended::Unsupported("there is no DAX device to map".to_owned())),
             Backing::File { file: name, from_page } => {
                 let path = self.files.path(name)?;
                 self.zygote.set_path(&path);

@@ -53,6 +53,10 @@ fn candidate(m: &Machine, mm: &Mm, at: u64, to: Target) -> Option<Folio> {
     let vma = mm.vmas.borrow().find(at)?;
     let present = |at| Some(mm.table.read(at)).filter(|entry| entry.is_present() && !entry.is_zero());
     let mut folio = m.folio(present(at)?.page());
+    // `vma_migratable()`, include/linux/mempolicy.h.
+    if folio.kind == Kind::Device {
+        return None;
+    }
     if folio.kind == Kind::Hugetlb && !hugetlb::may_move(m, folio, present(at)?.page()) {
         return None;
     }
