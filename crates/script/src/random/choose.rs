@@ -122,6 +122,8 @@ pub(super) struct Chooser {
     /// There are files in this scenario; some were mapped.
     with_files: bool,
     mapped_files: bool,
+    /// Pages of files may have been swapped out.
+    swapped_files: bool,
     files: Vec<File>,
     pub(super) processes: BTreeMap<&'static str, Process>,
     pub(super) pool: Pool,
@@ -150,6 +152,7 @@ impl Chooser {
             disks: shape.disks.clone(),
             with_files,
             mapped_files: false,
+            swapped_files: false,
             files: Vec::new(),
             processes: BTreeMap::from([(PROCESSES[0], Process::default())]),
             pool: Pool::default(),
@@ -255,13 +258,15 @@ impl Chooser {
                 self.removed_huge(name, &mapping);
                 ProcessVerb::Madvise(region, Advice::Remove)
             }
-            Kind::Pageout if self.mapped_files => return None,
             // Without swap it only splits, or drops what MADV_FREE gave up.
             Kind::Pageout if !self.swap && self.prng.chance(1, 2) => return None,
             Kind::Pageout if self.prng.chance(1, 5) => {
                 ProcessVerb::Madvise(self.region(name)?.2, Advice::Cold)
             }
-            Kind::Pageout => ProcessVerb::Madvise(self.region(name)?.2, Advice::Pageout),
+            Kind::Pageout => {
+                self.swapped_files |= self.swap && self.mapped_files;
+                ProcessVerb::Madvise(self.region(name)?.2, Advice::Pageout)
+            }
             _ => unreachable!("the kernel's"),
         };
         Some((verb, Outcome::Any))
@@ -495,6 +500,14 @@ impl Chooser {
                 let pages = self.prng.below(pages + 1);
                 (Size::Pages(pages), pages)
             }
+        };
+        let pmd = 1 << self.pmd_order;
+        let (size, pages) = if self.swapped_files && pages % pmd != 0 {
+            // Some kernels never come back from cutting a folio that is swapped out.
+            let whole = pages - pages % pmd;
+            (Size::Pages(whole), whole)
+        } else {
+            (size, pages)
         };
         self.files[index].pages = pages;
         Some(KernelVerb::Truncate { file, size })

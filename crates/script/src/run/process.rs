@@ -188,10 +188,6 @@ impl Runner<'_> {
             Advice::Collapse if m.policy.madv_collapse && self.maps_file(mm, region) => {
                 return Err(Finding::not_modelled("collapsing pages of files", span));
             }
-            Advice::Pageout | Advice::Cold if m.policy.madv_pageout && self.maps_file(mm, region) => {
-                let what = format!("`madvise … {advice}` of a file mapping");
-                return Err(Finding::not_modelled(&what, span));
-            }
             Advice::Cold => pageout::cold(m, mm, region),
             Advice::Pageout => pageout::madvise(m, mm, region),
             Advice::Collapse => collapse::madvise(m, mm, region),
