@@ -11,6 +11,7 @@ mod exit;
 mod files;
 mod idle;
 mod kernel;
+mod khugepaged;
 mod ksm;
 mod process;
 mod raw;
@@ -139,7 +140,7 @@ pub struct Subject {
     nodes: u32,
     splitter: kernel::Splitter,
     /// What khugepaged looks at when it must not look at the scenario.
-    _idle: Idle,
+    idle: Idle,
     // The order of what follows matters: processes end before the settings are restored.
     zygote: Zygote,
     settings: Settings,
@@ -178,7 +179,7 @@ impl Subject {
             release: release(),
             nodes: nodes(),
             splitter: kernel::Splitter::find(),
-            _idle: Idle::start()?,
+            idle: Idle::start()?,
             zygote,
             settings,
         })
