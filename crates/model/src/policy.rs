@@ -119,6 +119,11 @@ policies! {
         (at(5, 8), HugeZeroWrite::OnePage, "do_huge_pmd_wp_page(), mm/huge_memory.c (v5.10, v6.12)"),
         (at(6, 13), HugeZeroWrite::Thp, "do_huge_zero_wp_pmd(), mm/huge_memory.c (v6.13)"),
     ],
+    /// A write to the huge zero folio takes a THP only where the area and the system let it have one.
+    huge_zero_write_asks: bool = [
+        (FIRST, true, "do_huge_pmd_wp_page(), mm/huge_memory.c (v4.5, v5.7)"),
+        (at(6, 13), false, "do_huge_zero_wp_pmd(), mm/huge_memory.c (v6.13, v7.2)"),
+    ],
     /// Write faults on small pages: when the page is reused.
     small_reuse: SmallReuse = [
         (FIRST, SmallReuse::Mapcount, "do_wp_page(), reuse_swap_page() (v2.6.39, v4.5)"),
@@ -704,6 +709,31 @@ policies! {
     madv_populate: bool = [
         (FIRST, false, "include/uapi/asm-generic/mman-common.h (v5.13)"),
         (at(5, 14), true, "madvise_populate(), mm/madvise.c (v5.14)"),
+    ],
+    /// Mappings of DAX devices are mixed maps (VM_MIXEDMAP), which fork copies.
+    dax_is_mixed_map: bool = [
+        (FIRST, true, "dax_mmap(), drivers/dax/device.c (v4.18; not modelled)"),
+        (at(4, 19), false, "dax_mmap(), drivers/dax/device.c (v5.10), Linux commit e1fb4a086495 (\"dax: remove VM_MIXEDMAP for fsdax and device dax\", v4.19)"),
+    ],
+    /// Memory of DAX devices is in folios as large as the device's alignment; before, each page was one.
+    dax_compound: bool = [
+        (FIRST, false, "dev_dax_probe(), drivers/dax/device.c (v5.10)"),
+        (at(5, 17), true, "dev_dax_probe(), vmemmap_shift, Linux commit 14606001efb4 (\"device-dax: compound devmap support\", v5.17)"),
+    ],
+    /// Mappings of DAX devices own references and are counted as those of files are.
+    dax_counts: bool = [
+        (FIRST, false, "vmf_insert_mixed(), vmf_insert_pfn_pmd(), vmf_insert_pfn_pud() (v5.10, v6.12)"),
+        (at(6, 15), true, "vmf_insert_folio_pmd(), vmf_insert_folio_pud(), mm/huge_memory.c (v7.2); \"device/dax: properly refcount device dax pages when mapping\" (v6.15)"),
+    ],
+    /// mprotect changes PUDs; before, it took them for damaged and cleared them.
+    mprotect_knows_puds: bool = [
+        (FIRST, false, "change_pud_range(), pud_none_or_clear_bad(), mm/mprotect.c (v5.10, v6.1)"),
+        (at(6, 12), true, "change_pud_range(), mm/mprotect.c, change_huge_pud() (v6.12)"),
+    ],
+    /// smaps sees PMDs of devices though nobody counts them.
+    smaps_sees_device_pmds: bool = [
+        (FIRST, true, "smaps_pmd_entry(), follow_trans_huge_pmd() (v5.10, v6.1)"),
+        (at(6, 6), false, "smaps_pmd_entry(), vm_normal_page_pmd() (v6.12; start unverified)"),
     ],
     /// The page type of hugetlb that the head's `_mapcount` holds, as stored.
     hugetlb_type: Option<i32> = [

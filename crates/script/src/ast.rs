@@ -18,7 +18,8 @@ pub use verb::{Backing, KernelVerb, ProcessVerb};
 
 pub(crate) use word::words;
 pub use word::{
-    Advice, Comparison, Errno, FileKind, Hold, Huge, MthpMode, Protection, ShmemMthpMode, Thp, ThpMode, Word,
+    Advice, Beyond, Comparison, DaxAlign, Errno, FileKind, Hold, Huge, MthpMode, Protection, ShmemMthpMode,
+    Thp, ThpMode, Userfault, Word,
 };
 
 /// A scenario: what its directives say, and its steps and expectations in order.

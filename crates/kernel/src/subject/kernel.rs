@@ -35,11 +35,13 @@ impl Subject {
                 Some("a memfd has no huge= of its own")
             }
             KernelVerb::File { kind, .. } => self.files.lacks(*kind),
+            KernelVerb::Beyond(..) => Some("the model does not have it"),
             KernelVerb::Khugepaged(_) => khugepaged::lacks(),
             KernelVerb::Ksm(_) => ksm::lacks(|pid| self.live.values().any(|process| process.pid == pid)),
             KernelVerb::SwapOn(size) => self.swap.lacks(size.and_then(|size| size.pages(PMD_ORDER))),
             KernelVerb::SwapOff => self.swap.lacks(None),
             KernelVerb::Hugetlb(_) => (!Path::new(HUGETLB).exists()).then_some("hugetlb is not built in"),
+            KernelVerb::Migrate { .. } => (!self.drain.moves()).then_some("move_pages is not built in"),
             KernelVerb::DropCaches(_) => (!Path::new(DROP_CACHES).exists()).then_some("no drop_caches"),
             _ => None,
         }
@@ -68,6 +70,7 @@ impl Subject {
             KernelVerb::PutBack => Ok(()),
             KernelVerb::Migrate { region, node, all } => return self.migrate(region, *node, *all),
             KernelVerb::Khugepaged(region) => return self.khugepaged(region),
+            KernelVerb::Beyond(..) => unreachable!("lacking everywhere"),
             // A pass over nothing changes nothing.
             KernelVerb::Ksm(_) if !self.merges => Ok(()),
             KernelVerb::Ksm(passes) => {

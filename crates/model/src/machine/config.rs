@@ -55,6 +55,9 @@ pub struct Config {
     pub shrink_underused: bool,
 }
 
+/// Base-2 logarithm of the PMDs that a PUD maps.
+pub(super) const PUD_OVER_PMD: u8 = 9;
+
 /// Memory of a machine where nothing else is said: 4 GiB.
 pub const DEFAULT_FRAMES: u32 = 1 << 20;
 
@@ -89,5 +92,10 @@ impl Config {
     /// The order of a PMD-mapped folio.
     pub const fn pmd(&self) -> Order {
         Order(self.pmd_order)
+    }
+
+    /// The order of what a PUD maps: 512 PMDs, however small those are.
+    pub const fn pud(&self) -> Order {
+        Order(self.pmd_order + PUD_OVER_PMD)
     }
 }

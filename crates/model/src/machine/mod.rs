@@ -12,6 +12,7 @@ pub mod holders;
 pub mod hugetlb;
 mod identity;
 mod ksm;
+pub(crate) mod ksm_tree;
 pub mod lock;
 mod lru;
 pub mod page_table;
@@ -239,6 +240,11 @@ impl Machine {
         self.config.borrow().pmd()
     }
 
+    /// Base-2 logarithm of the pages that a PUD maps.
+    pub fn pud_order(&self) -> Order {
+        self.config.borrow().pud()
+    }
+
     // Address spaces.
 
     /// A new, empty address space with the lowest free id.
@@ -450,7 +456,8 @@ impl Machine {
                 .file_of(folio)
                 .is_some_and(|file| file.cache.state(self.frames.mapping(folio).index).private);
         let swapcache = self.swap.holds(folio);
-        Known { has_pincount, pins_exist, swapcache, pagecache, pagecache_owns_one, private }
+        let device = folio.kind == Kind::Device;
+        Known { has_pincount, pins_exist, swapcache, pagecache, pagecache_owns_one, private, device }
     }
 
     /// Asks the scheme a question about a page or its folio.
@@ -524,7 +531,7 @@ impl Machine {
                 page_table::Pmd::Leaf(_) => (end - at).min(mm.table.pmd_end(at) - at),
                 _ => self.batch(&mm.table, at, end - at, Alike::IgnoringWrite).1,
             };
-            if entry.is_present() && !entry.is_zero() && folio.range().contains(entry.page()) {
+            if entry.is_counted() && folio.range().contains(entry.page()) {
                 // A run of consecutive frames may leave the folio.
                 let inside = folio.head.0 + folio.pages() - entry.page().0;
                 pages += (len as u32).min(inside);

@@ -119,7 +119,7 @@ pub(super) fn takes_large(m: &Machine, file: &File) -> bool {
     match file.kind {
         FileKind::Ext4 => m.policy.ext4_large,
         FileKind::Xfs => m.policy.xfs_large,
-        FileKind::Tmpfs | FileKind::AnonShmem => false,
+        FileKind::Tmpfs | FileKind::AnonShmem | FileKind::Dax => false,
     }
 }
 

@@ -41,7 +41,7 @@ pub fn debugfs(m: &Machine, mm: &crate::machine::Mm, range: (u64, u64), request:
     match m.policy.debugfs_split {
         DebugfsSplit::Absent => return Err(Errno::Enoent),
         DebugfsSplit::Everything => {
-            let large = |folio: &Folio| folio.is_large() && folio.kind != Kind::Zero;
+            let large = |folio: &Folio| folio.is_large() && !matches!(folio.kind, Kind::Zero | Kind::Device);
             let folios: Vec<Folio> = m.frames.folios().filter(large).collect();
             for folio in folios {
                 if folio.kind == Kind::Hugetlb {
@@ -71,7 +71,9 @@ pub fn debugfs(m: &Machine, mm: &crate::machine::Mm, range: (u64, u64), request:
                         at = mm.table.pmd_end(found);
                         continue;
                     }
-                    if folio.is_large() && request.order < folio.order {
+                    // Areas of devices are passed over (`vma_not_suitable_for_thp_split()`).
+                    let splits = folio.is_large() && folio.kind != Kind::Device;
+                    if splits && request.order < folio.order {
                         split_held(m, folio, request);
                     }
                 }

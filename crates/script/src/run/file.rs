@@ -36,6 +36,7 @@ impl Runner<'_> {
             FileKind::Memfd => Lives::AnonShmem,
             FileKind::Ext4 => Lives::Ext4,
             FileKind::Xfs => Lives::Xfs,
+            FileKind::FsDax => return Err(Finding::not_modelled("DAX of a file system", span)),
         };
         let huge = match huge {
             Some(Huge::Always) => ShmemHuge::Always,

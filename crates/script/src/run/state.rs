@@ -89,6 +89,12 @@ impl State {
         let (mut pmds, mut ptes, mut spaces) = (false, false, 0);
         for process in runner.processes.values() {
             let mut maps = false;
+            process.mm.table.each_pud(|_, entry| {
+                if entry.page() == pages.first {
+                    seen.fill(true);
+                    (pmds, maps) = (true, true);
+                }
+            });
             for area in process.mm.vmas.borrow().all() {
                 let mut at = area.start;
                 while let Some(found) = process.mm.table.next_pmd(at, area.end) {
@@ -164,7 +170,8 @@ fn region(action: &Action) -> Option<(&str, &Region)> {
             | ProcessVerb::Put(region)
             | ProcessVerb::Pin(region)
             | ProcessVerb::Unpin(region)
-            | ProcessVerb::SplitPmd(region) => Some((name.as_str(), region)),
+            | ProcessVerb::SplitPmd(region)
+            | ProcessVerb::Userfault(region, _) => Some((name.as_str(), region)),
             ProcessVerb::Mmap { .. }
             | ProcessVerb::Reserve { .. }
             | ProcessVerb::Fork(_)
@@ -173,6 +180,7 @@ fn region(action: &Action) -> Option<(&str, &Region)> {
         Action::Kernel(
             KernelVerb::Split { region, .. }
             | KernelVerb::Migrate { region, .. }
+            | KernelVerb::Beyond(region, _)
             | KernelVerb::Khugepaged(region),
         ) => Some((region.process.as_ref()?.as_str(), region)),
         Action::Kernel(_) => None,
