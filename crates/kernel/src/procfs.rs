@@ -1,6 +1,6 @@
 //! What /proc says of processes and pages.
 
-mod smaps;
+pub(crate) mod smaps;
 mod vmstat;
 
 use std::fs::File;

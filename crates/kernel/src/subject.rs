@@ -12,6 +12,7 @@ mod exit;
 mod files;
 mod idle;
 mod kernel;
+mod khugepaged;
 mod ksm;
 mod process;
 mod raw;
@@ -143,7 +144,7 @@ pub struct Subject {
     nodes: u32,
     splitter: kernel::Splitter,
     /// What khugepaged looks at when it must not look at the scenario.
-    _idle: Idle,
+    idle: Idle,
     // The order of what follows matters: processes end before the settings are restored.
     zygote: Zygote,
     settings: Settings,
@@ -182,7 +183,7 @@ impl Subject {
             nodes: nodes(),
             splitter: kernel::Splitter::find(),
             abilities: Abilities::find(release()),
-            _idle: Idle::start()?,
+            idle: Idle::start()?,
             zygote,
             settings,
         })

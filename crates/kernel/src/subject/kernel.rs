@@ -8,7 +8,7 @@ use mapcount_script::ast::{FileKind, KernelVerb, Name, Region, Size, Value};
 use mapcount_script::diagnostic::{Diagnostic, Span};
 
 use super::files::{mount, own_mounts};
-use super::{Ended, PAGE, PMD_ORDER, Subject, Trouble, errno, ksm};
+use super::{Ended, PAGE, PMD_ORDER, Subject, Trouble, errno, khugepaged, ksm};
 
 const THP: &str = "/sys/kernel/mm/transparent_hugepage";
 const DEBUGFS: &str = "/sys/kernel/debug";
@@ -36,7 +36,7 @@ impl Subject {
             }
             KernelVerb::File { kind, .. } => self.files.lacks(*kind),
             KernelVerb::Beyond(..) => Some("the model does not have it"),
-            KernelVerb::Khugepaged(_) => Some("khugepaged cannot be told which pages to scan"),
+            KernelVerb::Khugepaged(_) => khugepaged::lacks(),
             KernelVerb::Ksm(_) => ksm::lacks(|pid| self.live.values().any(|process| process.pid == pid)),
             KernelVerb::SwapOn(size) => self.swap.lacks(size.and_then(|size| size.pages(PMD_ORDER))),
             KernelVerb::SwapOff => self.swap.lacks(None),
@@ -69,7 +69,8 @@ impl Subject {
             // No list was ever filled.
             KernelVerb::PutBack => Ok(()),
             KernelVerb::Migrate { region, node, all } => return self.migrate(region, *node, *all),
-            KernelVerb::Khugepaged(_) | KernelVerb::Beyond(..) => unreachable!("lacking everywhere"),
+            KernelVerb::Khugepaged(region) => return self.khugepaged(region),
+            KernelVerb::Beyond(..) => unreachable!("lacking everywhere"),
             // A pass over nothing changes nothing.
             KernelVerb::Ksm(_) if !self.merges => Ok(()),
             KernelVerb::Ksm(passes) => {

@@ -92,7 +92,7 @@ impl Subject {
     }
 
     /// Asks a process to do something.
-    fn ask(&self, name: &Name, op: Op, arguments: [u64; 6]) -> Result<Reply, Trouble> {
+    pub(super) fn ask(&self, name: &Name, op: Op, arguments: [u64; 6]) -> Result<Reply, Trouble> {
         let slot = self.process(name)?.slot;
         let what = || format!("{}: {op:?}", name.as_str());
         self.zygote.ask(slot, &request(op, arguments)).map_err(|silent| lost(silent, &what()))

@@ -86,6 +86,15 @@ pub static OPERATIONS: &[Operation] = &[
          A: madvise x hugepage\nkernel: khugepaged A.x",
     ),
     operation(
+        "collapse of shared memory",
+        "kernels 6.1..\nA: mmap x pmd shared\nA: write x\nA: madvise x collapse",
+    ),
+    operation(
+        "collapse of a PTE-mapped THP of shared memory",
+        "kernels 6.1..\nkernel: file F pmd tmpfs huge=always\nA: mmap x pmd of F shared\nA: write x[0]\nA: split_pmd x\n\
+         A: read x[3]\nA: madvise x collapse",
+    ),
+    operation(
         "reclaim of a THP",
         "kernels 5.4..\nkernel: swap on\nA: mmap x pmd thp\nA: write x\nA: madvise x pageout",
     ),

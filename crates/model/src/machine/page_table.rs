@@ -726,6 +726,25 @@ mod tests {
     }
 
     #[test]
+    fn tables_of_pmds_stay_until_nobody_needs_them() {
+        let table = PageTable::new(2, Budget::new(1 << 20));
+        let upper = 4 << 9;
+        table.set_pmd(upper + 8, Entry::present(Pfn(4), true));
+        table.clear_pmd(upper + 8);
+        assert!(table.has_upper(upper) && table.has_upper(2 * upper - 1));
+        assert!(!table.has_upper(upper - 1) && !table.has_upper(2 * upper));
+        let other = PageTable::new(2, Budget::new(1 << 20));
+        other.copy_upper(&table, 0, upper);
+        assert!(!other.has_upper(upper), "it is behind the area");
+        other.copy_upper(&table, upper + 4, upper + 8);
+        assert!(other.has_upper(upper));
+        table.free_upper(upper + 4, upper + 8, |_, _| true);
+        assert!(table.has_upper(upper));
+        table.free_upper(upper + 4, upper + 8, |_, _| false);
+        assert!(!table.has_upper(upper));
+    }
+
+    #[test]
     fn puds_stand_beside_pmds() {
         let table = PageTable::new(1, Budget::new(1 << 20));
         assert_eq!(table.pud_pages(), 1024);

@@ -91,7 +91,7 @@ fn madvise_area(m: &Machine, mm: &Mm, area: &Vma, (start, end): (u64, u64)) -> O
 pub fn khugepaged(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) {
     let end = start + pages;
     m.lru_drain();
-    remap::noted(m);
+    remap::noted(m, mm);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     for area in areas.iter().filter(|area| area.anon.is_some() || area.file.is_some()) {
         let orders = orders(m, area);

@@ -256,10 +256,7 @@ impl Chooser {
             Kind::SplitPmd => ProcessVerb::SplitPmd(self.region(name)?.2),
             Kind::MadvFree => {
                 let advice = self.prng.pick(&[Advice::Free, Advice::Collapse, Advice::Collapse]);
-                if self.mapped_files && advice == Advice::Collapse {
-                    return None;
-                }
-                ProcessVerb::Madvise(self.region(name)?.2, advice)
+                ProcessVerb::Madvise(self.region_to_collapse(name)?, advice)
             }
             Kind::Remove if !self.mapped_files && !self.has_huge() => return None,
             Kind::Remove => {
@@ -293,9 +290,8 @@ impl Chooser {
                 let at = self.prng.chance(1, 3).then(|| self.prng.below(pages));
                 KernelVerb::Split { region, order, at, list: self.prng.chance(1, 4) }
             }
-            Kind::Collapse if self.mapped_files => return None,
             Kind::Collapse => {
-                let (_, _, region) = self.region(name)?;
+                let region = self.region_to_collapse(name)?;
                 KernelVerb::Khugepaged(Region { process: Some(Name::new(name)), ..region })
             }
             Kind::Migrate => {
@@ -367,6 +363,12 @@ impl Chooser {
     }
 
     /// Some of `pages` pages: all, one, a range; where PMDs begin and end more often than elsewhere.
+    /// The same; mostly all of a mapping, since no part that is smaller than a PMD can be collapsed.
+    fn region_to_collapse(&mut self, name: &'static str) -> Option<Region> {
+        let region = self.region(name)?.2;
+        Some(if self.prng.chance(2, 3) { Region { pages: Pages::All, ..region } } else { region })
+    }
+
     fn pages(&mut self, pages: u64) -> ((u64, u64), Pages) {
         let pmd = 1 << self.pmd_order;
         match self.prng.below(8) {

@@ -202,6 +202,7 @@ fn take(m: &Machine, file: &File, (start, end): (u64, u64), old: &mut Vec<PageRa
         let mut found = file.cache.run(at, end);
         if !file.kind.is_shmem() && found.is_none_or(|(first, _)| first > at) {
             read_for_collapse(m, file, (at, end));
+            m.lru_drain();
             found = file.cache.run(at, end).filter(|(first, _)| *first == at);
             if found.is_none() {
                 return Err(Stop::Truncated);

@@ -87,14 +87,15 @@ fn note(m: &Machine, mm: &Mm, at: u64) {
     }
 }
 
-/// khugepaged looks at what was noted for it.
-pub(super) fn noted(m: &Machine) {
+/// khugepaged looks at what was noted of an address space. It comes by all others on its way, and out of those it is
+/// kept here: what was noted of them it forgets (`khugepaged_collapse_pte_mapped_thps()`, v6.1).
+pub(super) fn noted(m: &Machine, scanned: &Mm) {
     for mm in m.mms() {
         for at in mm.noted_pmds.take() {
-            let Some(area) = mm.vmas.borrow().find(at).filter(|area| area.file.is_some()) else { continue };
-            let target = Target { mm: &mm, area: &area, at, order: m.pmd_order() };
+            let area = mm.vmas.borrow().find(at).filter(|area| area.file.is_some() && mm.id == scanned.id);
+            let Some(area) = area else { continue };
             // What it cannot do it leaves.
-            let _ = pte_mapped(m, target, false);
+            let _ = pte_mapped(m, Target { mm: &mm, area: &area, at, order: m.pmd_order() }, false);
         }
     }
 }
