@@ -81,6 +81,45 @@ pub enum Action {
     Kernel(KernelVerb),
 }
 
+impl Action {
+    /// The region that a step is about, which may not be there yet, and whose it is. What makes a mapping has none.
+    pub const fn region(&self) -> Option<(&Name, &Region)> {
+        match self {
+            Action::Process { name, verb } => match verb {
+                ProcessVerb::Read(region)
+                | ProcessVerb::Write(region)
+                | ProcessVerb::Fill(region, _)
+                | ProcessVerb::Munmap(region)
+                | ProcessVerb::Mprotect(region, _)
+                | ProcessVerb::Mlock(region)
+                | ProcessVerb::Munlock(region)
+                | ProcessVerb::Mremap { from: region, .. }
+                | ProcessVerb::Madvise(region, _)
+                | ProcessVerb::Get(region)
+                | ProcessVerb::Put(region)
+                | ProcessVerb::Pin(region)
+                | ProcessVerb::Unpin(region)
+                | ProcessVerb::SplitPmd(region)
+                | ProcessVerb::Userfault(region, _) => Some((name, region)),
+                ProcessVerb::Mmap { .. }
+                | ProcessVerb::Reserve { .. }
+                | ProcessVerb::Fork(_)
+                | ProcessVerb::Exit => None,
+            },
+            Action::Kernel(
+                KernelVerb::Split { region, .. }
+                | KernelVerb::Migrate { region, .. }
+                | KernelVerb::Beyond(region, _)
+                | KernelVerb::Khugepaged(region),
+            ) => match &region.process {
+                Some(process) => Some((process, region)),
+                None => None,
+            },
+            Action::Kernel(_) => None,
+        }
+    }
+}
+
 /// How a step is to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mapcount_script::ast::{Action, Item, KernelVerb, Name, ProcessVerb, Scenario, Step};
+use mapcount_script::ast::{Action, Item, Name, ProcessVerb, Scenario, Step};
 use mapcount_script::run::operation;
 
 /// The mappings that a process does not have because they were left out, each with the reason.
@@ -42,42 +42,13 @@ fn text(name: &Name) -> String {
 
 /// Why an action cannot be done when these mappings are missing.
 fn needs(action: &Action, missing: &BTreeMap<String, Missing>) -> Option<&'static str> {
-    let (process, mappings) = named(action)?;
+    let (process, region) = action.region()?;
     let missing = missing.get(process.as_str())?;
-    mappings.into_iter().flatten().find_map(|mapping| missing.get(mapping.as_str()).copied())
-}
-
-/// The process and the mappings that an action names, but for those that it makes.
-fn named(action: &Action) -> Option<(&Name, [Option<&Name>; 2])> {
-    match action {
-        Action::Process { name, verb } => match verb {
-            ProcessVerb::Mmap { .. }
-            | ProcessVerb::Reserve { .. }
-            | ProcessVerb::Fork(_)
-            | ProcessVerb::Exit => None,
-            ProcessVerb::Mremap { from, to, .. } => Some((name, [Some(&from.mapping), Some(to)])),
-            ProcessVerb::Read(region)
-            | ProcessVerb::Write(region)
-            | ProcessVerb::Fill(region, _)
-            | ProcessVerb::Munmap(region)
-            | ProcessVerb::Mprotect(region, _)
-            | ProcessVerb::Mlock(region)
-            | ProcessVerb::Munlock(region)
-            | ProcessVerb::Madvise(region, _)
-            | ProcessVerb::Get(region)
-            | ProcessVerb::Put(region)
-            | ProcessVerb::Pin(region)
-            | ProcessVerb::Unpin(region)
-            | ProcessVerb::SplitPmd(region)
-            | ProcessVerb::Userfault(region, _) => Some((name, [Some(&region.mapping), None])),
-        },
-        Action::Kernel(
-            KernelVerb::Split { region, .. }
-            | KernelVerb::Migrate { region, .. }
-            | KernelVerb::Khugepaged(region),
-        ) => Some((region.process.as_ref()?, [Some(&region.mapping), None])),
-        Action::Kernel(_) => None,
-    }
+    let target = match action {
+        Action::Process { verb: ProcessVerb::Mremap { to, .. }, .. } => missing.get(to.as_str()),
+        _ => None,
+    };
+    missing.get(region.mapping.as_str()).or(target).copied()
 }
 
 /// What a step that stays means for the mappings that are missing.
