@@ -205,7 +205,12 @@ impl Driven {
             if interrupted() {
                 return Ok(Recorded { steps, stopped: Some("interrupted".to_owned()) });
             }
-            match self.step(step, number as u64, name)? {
+            // What others disturb is no evidence.
+            let seen = match self.lacks(&step.action) {
+                Some(why) => Seen::Unsupported(why.to_owned()),
+                None => self.step(step, number as u64, name)?,
+            };
+            match seen {
                 Seen::Unsupported(why) => {
                     let why = format!("step {number} `{}`: {why}", step.text);
                     return Ok(Recorded { steps, stopped: Some(why) });
