@@ -138,6 +138,7 @@ pub struct Subject {
     drain: Drain,
     /// Some process of the scenario let memory be merged.
     merges: bool,
+    ksmd: ksm::Usable,
     files: Files,
     swap: Swap,
     abilities: Abilities,
@@ -178,6 +179,7 @@ impl Subject {
             drains: true,
             drain,
             merges: false,
+            ksmd: ksm::Usable::default(),
             files: Files::new(options.scratch.clone()),
             swap: Swap::new(options.clone()),
             nodes: nodes(),

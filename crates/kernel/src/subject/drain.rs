@@ -82,11 +82,14 @@ impl Drain {
 
     /// Empties what may have filled since the last time.
     pub(super) fn before_observation(&mut self) {
-        if self.elsewhere || !self.has_cold {
+        if !self.has_cold {
             self.thoroughly();
-            return;
+        } else if self.elsewhere {
+            self.tour();
+            self.elsewhere = false;
+        } else {
+            self.cool();
         }
-        self.cool();
     }
 
     /// Empties the batches of the CPU that this runs on.
@@ -107,8 +110,14 @@ impl Drain {
     fn everywhere(&self) {
         if self.moves {
             self.move_page();
-            return;
+        } else {
+            self.tour();
         }
+    }
+
+    /// Empties the batches of each CPU from there, which takes less time than to have the kernel do it: that waits for
+    /// every CPU to pass through the scheduler.
+    fn tour(&self) {
         for cpu in 0..libc::CPU_SETSIZE as usize {
             // SAFETY: the set was filled in by the kernel, and the number is below its size.
             if unsafe { libc::CPU_ISSET(cpu, &self.before) } {

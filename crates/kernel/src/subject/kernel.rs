@@ -37,7 +37,7 @@ impl Subject {
             KernelVerb::File { kind, .. } => self.files.lacks(*kind),
             KernelVerb::Beyond(..) => Some("the model does not have it"),
             KernelVerb::Khugepaged(_) => khugepaged::lacks(),
-            KernelVerb::Ksm(_) => ksm::lacks(|pid| self.live.values().any(|process| process.pid == pid)),
+            KernelVerb::Ksm(_) => self.ksmd.lacks(|pid| self.live.values().any(|process| process.pid == pid)),
             KernelVerb::SwapOn(size) => self.swap.lacks(size.and_then(|size| size.pages(PMD_ORDER))),
             KernelVerb::SwapOff => self.swap.lacks(None),
             KernelVerb::Hugetlb(_) => (!Path::new(HUGETLB).exists()).then_some("hugetlb is not built in"),
