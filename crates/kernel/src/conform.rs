@@ -2,11 +2,12 @@
 
 mod coverage;
 mod extend;
+mod left_out;
 
 use mapcount_model::invariant::{Law, Violation};
 use mapcount_model::machine::Mode;
 use mapcount_model::profile::Profile;
-use mapcount_script::ast::{Item, Scenario};
+use mapcount_script::ast::Scenario;
 use mapcount_script::diff::{self, Difference, diff, values};
 use mapcount_script::random::{Shape, generate, minimise};
 use mapcount_script::run::{
@@ -18,6 +19,7 @@ use crate::driven::{Driven, Recorded, Seen};
 use crate::signals::interrupted;
 use crate::subject::Trouble;
 pub use coverage::Coverage;
+use left_out::leave_out;
 
 /// Looks at a state that differs before it is believed: what ends by itself has so many times as long.
 const ROUNDS: u32 = 7;
@@ -131,17 +133,7 @@ impl Conform {
             ..Shape::of(&self.profile)
         };
         let mut scenario = generate(seed, &shape);
-        let mut left_out = Vec::new();
-        scenario.items.retain(|item| {
-            let Item::Step(step) = item else { return true };
-            match self.driven.lacks(&step.action) {
-                None => true,
-                Some(why) => {
-                    left_out.push((operation(step), why));
-                    false
-                }
-            }
-        });
+        let left_out = leave_out(&mut scenario, |action| self.driven.lacks(action));
         (scenario, left_out)
     }
 

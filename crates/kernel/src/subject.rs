@@ -5,6 +5,7 @@
 //! program. Steps are done one after the other, on one CPU, so that pages that wait for the LRU wait in the
 //! batches of that CPU.
 
+mod abilities;
 mod drain;
 mod errno;
 mod exit;
@@ -25,14 +26,13 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use mapcount_model::release::Release;
-use mapcount_script::ast::{
-    Action, Backing, FileKind, Hold as Batches, Name, Pages, ProcessVerb, Region, Scenario, Step,
-};
+use mapcount_script::ast::{Action, FileKind, Hold as Batches, Name, Pages, Region, Scenario, Step};
 use mapcount_script::diagnostic::Diagnostic;
 
 use crate::Unavailable;
 use crate::observer::{Watched, Window};
 use crate::settings::Settings;
+use abilities::Abilities;
 use drain::Drain;
 use files::Files;
 use idle::Idle;
@@ -137,7 +137,7 @@ pub struct Subject {
     merges: bool,
     files: Files,
     swap: Swap,
-    release: Option<Release>,
+    abilities: Abilities,
     nodes: u32,
     splitter: kernel::Splitter,
     /// What khugepaged looks at when it must not look at the scenario.
@@ -177,9 +177,9 @@ impl Subject {
             merges: false,
             files: Files::new(options.scratch.clone()),
             swap: Swap::new(options.clone()),
-            release: release(),
             nodes: nodes(),
             splitter: kernel::Splitter::find(),
+            abilities: Abilities::find(release()),
             _idle: Idle::start()?,
             zygote,
             settings,
@@ -251,11 +251,7 @@ impl Subject {
     /// Why this machine cannot do a step, wherever in a scenario it stands; `None` if it can.
     pub fn lacks(&self, action: &Action) -> Option<&'static str> {
         match action {
-            Action::Process { verb: ProcessVerb::Mmap { backing: Backing::Dax(_), .. }, .. } => {
-                Some("there is no DAX device to map")
-            }
-            Action::Process { verb: ProcessVerb::Userfault(..), .. } => Some("the model does not have it"),
-            Action::Process { .. } => None,
+            Action::Process { verb, .. } => self.abilities.lacks(verb),
             Action::Kernel(verb) => self.lacks_verb(verb),
         }
     }

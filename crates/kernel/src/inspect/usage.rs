@@ -226,6 +226,15 @@ impl Usage {
         true
     }
 
+    /// Single anonymous pages that one entry of this owner maps and nothing else holds.
+    #[inline]
+    pub(super) fn add_own(&mut self, pages: u64) {
+        self.anon += pages;
+        self.share(pages, 1, 1);
+        self.unique += pages;
+        self.unique_estimated += pages;
+    }
+
     /// Pages that no counters are kept of.
     pub(super) fn add_uncounted(&mut self, used: Use, pages: u64) {
         self.resident(used, pages);

@@ -41,6 +41,7 @@ impl Subject {
             KernelVerb::SwapOn(size) => self.swap.lacks(size.and_then(|size| size.pages(PMD_ORDER))),
             KernelVerb::SwapOff => self.swap.lacks(None),
             KernelVerb::Hugetlb(_) => (!Path::new(HUGETLB).exists()).then_some("hugetlb is not built in"),
+            KernelVerb::Migrate { .. } => (!self.drain.moves()).then_some("move_pages is not built in"),
             KernelVerb::DropCaches(_) => (!Path::new(DROP_CACHES).exists()).then_some("no drop_caches"),
             _ => None,
         }

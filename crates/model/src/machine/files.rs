@@ -421,6 +421,27 @@ impl Machine {
         self.put_refs(old, references);
     }
 
+    /// Allocates a folio that is to take the place of others in the page cache; it belongs to no file yet. `None` when
+    /// memory is full.
+    pub(crate) fn alloc_for_file(&self, file: &File, order: Order) -> Option<Folio> {
+        self.alloc_kind(order, file.kind.folios(), None)
+    }
+
+    /// `new` takes the place of everything that is cached of its pages from `index` on, and of what is not. Who has
+    /// which references is left to the caller.
+    pub(crate) fn replace_in_range(&self, file: &File, new: Folio, index: u64) {
+        let end = index + u64::from(new.pages());
+        while let Some((first, folio)) = file.cache.folio_from(self, index, end) {
+            file.cache.remove(folio, first);
+            self.frames.set_kind(folio, folio.kind, Mapping { root: AnonRoot(0), index: 0 });
+        }
+        self.frames.set_kind(new, new.kind, Mapping { root: file.root, index });
+        file.cache.insert(new, index);
+        if file.kind.is_shmem() {
+            self.set_dirty(file, new);
+        }
+    }
+
     /// A folio was cut into pieces: each is as dirty as it was, and none has private data.
     pub(crate) fn split_in_page_cache(&self, file: &File, pieces: &[Folio]) {
         let index = |piece: &Folio| self.frames.mapping(*piece).index;
@@ -433,6 +454,11 @@ impl Machine {
     pub fn set_dirty(&self, file: &File, folio: Folio) {
         // A mark is taken away: the bit means something else of dirty folios (`folio_mark_dirty()`).
         file.cache.set_flags(self.frames.mapping(folio).index, |flags| (flags | DIRTY) & !MARKED);
+    }
+
+    /// Notes that a cached folio was written to its disk.
+    pub(crate) fn set_clean(&self, file: &File, folio: Folio) {
+        file.cache.set_flags(self.frames.mapping(folio).index, |flags| flags & !DIRTY);
     }
 
     /// Gives a folio private data, which owns a reference, or takes it away.

@@ -61,6 +61,8 @@ pub struct Mm {
     pub table: PageTable,
     /// It pinned a page once (MMF_HAS_PINNED): only then does fork look for pins.
     pub has_pinned: Cell<bool>,
+    /// PMDs that khugepaged was asked to look at: small entries may map a THP of a file there.
+    pub noted_pmds: RefCell<Vec<u64>>,
 }
 
 /// A folio was freed while a counter still said that something of it is mapped or pinned.
@@ -257,6 +259,7 @@ impl Machine {
             vmas: RefCell::default(),
             table: PageTable::new(self.pmd_order().0, self.tables.clone()),
             has_pinned: Cell::new(false),
+            noted_pmds: RefCell::default(),
         });
         mms[free] = Some(Rc::clone(&mm));
         mm

@@ -285,6 +285,8 @@ pub struct PageTable {
     /// Base-2 logarithm of the pages that a PMD maps.
     order: u8,
     directories: RefCell<Vec<Directory>>,
+    /// The tables of PMDs that there are, by number: they stay when what they hold goes.
+    upper: RefCell<Vec<u64>>,
     /// The directory that was used last: the next use is mostly there.
     last: Cell<usize>,
     /// The PUDs that map memory themselves, by their first page; only device memory has any.
@@ -295,8 +297,8 @@ pub struct PageTable {
 impl PageTable {
     /// Empty tables with PMDs of this order, which take their memory from `budget`.
     pub fn new(order: u8, budget: Budget) -> PageTable {
-        let (directories, puds) = Default::default();
-        PageTable { order, directories, last: Cell::new(0), puds, budget }
+        let (directories, upper, puds) = Default::default();
+        PageTable { order, directories, upper, last: Cell::new(0), puds, budget }
     }
 
     /// Lets the tables belong to another machine, whose budget they were taken from already.
@@ -403,6 +405,9 @@ impl PageTable {
         let old = std::mem::replace(&mut entry.slots[index], new);
         match (matches!(old, Slot::None), fills) {
             (true, true) => {
+                if entry.used == 0 {
+                    self.add_upper(at);
+                }
                 entry.used += 1;
                 self.budget.take(self.pmd_pages() as i64);
             }
@@ -439,9 +444,48 @@ impl PageTable {
         self.replace(at, Slot::None);
     }
 
+    /// Whether there is the table of PMDs that `at` needs. Whatever was mapped there made one; it goes with the
+    /// last area that it could be used for.
+    pub fn has_upper(&self, at: u64) -> bool {
+        self.upper.borrow().binary_search(&self.upper_number(at)).is_ok()
+    }
+
+    /// Makes it, if it is not there.
+    pub fn add_upper(&self, at: u64) {
+        let number = self.upper_number(at);
+        let mut upper = self.upper.borrow_mut();
+        if let Err(place) = upper.binary_search(&number) {
+            upper.insert(place, number);
+        }
+    }
+
+    /// Makes those that `other` has for `start..end`.
+    pub fn copy_upper(&self, other: &PageTable, start: u64, end: u64) {
+        let pages = self.pmd_pages() << PUD_OVER_PMD;
+        let first = start & !(pages - 1);
+        (first..end)
+            .step_by(pages as usize)
+            .filter(|at| other.has_upper(*at))
+            .for_each(|at| self.add_upper(at));
+    }
+
+    /// Frees those that touch `start..end` and that nobody `needs`, who is asked about the pages of each.
+    pub fn free_upper(&self, start: u64, end: u64, needs: impl Fn(u64, u64) -> bool) {
+        let pages = self.pmd_pages() << PUD_OVER_PMD;
+        self.upper.borrow_mut().retain(|number| {
+            let (first, behind) = (number * pages, (number + 1) * pages);
+            behind <= start || first >= end || needs(first, behind)
+        });
+    }
+
+    const fn upper_number(&self, at: u64) -> u64 {
+        at >> (self.order + PUD_OVER_PMD)
+    }
+
     /// Empties all PMDs and PUDs.
     pub fn clear_all(&self) {
         self.puds.borrow_mut().clear();
+        self.upper.borrow_mut().clear();
         let directories = std::mem::take(&mut *self.directories.borrow_mut());
         for directory in directories.iter() {
             self.budget.take(-DIRECTORY_COST - (directory.used << self.order) as i64);
@@ -631,6 +675,7 @@ impl PageTable {
     pub fn hash_into(&self, mut state: &mut dyn std::hash::Hasher) {
         std::hash::Hash::hash(&*self.directories.borrow(), &mut state);
         std::hash::Hash::hash(&*self.puds.borrow(), &mut state);
+        std::hash::Hash::hash(&*self.upper.borrow(), &mut state);
     }
 
     /// Bytes held.

@@ -72,7 +72,7 @@ pub(super) fn could_map(vma: &Vma, at: u64, order: Order) -> bool {
 }
 
 /// Whether page `index` of a file of shared memory may be in a folio of `order`.
-fn allows(m: &Machine, file: &File, vma: &Vma, index: u64, order: Order) -> bool {
+pub(super) fn allows(m: &Machine, file: &File, vma: &Vma, index: u64, order: Order) -> bool {
     if vma.advice == ThpAdvice::NoHuge || !m.policy.shmem_huge {
         return false;
     }
@@ -87,13 +87,13 @@ fn allows(m: &Machine, file: &File, vma: &Vma, index: u64, order: Order) -> bool
         ShmemMode::WithinSize => within_size(file, index, order, m.policy.shmem_sizes_round_index),
         // What a file was given as its own option is `shmem_enabled` of all sizes, which a PMD's follows here.
         ShmemMode::Inherit => as_mounted(m, file, vma, index, m.pmd_order()),
-        ShmemMode::Never => is_pmd && as_mounted(m, file, vma, index, order),
+        ShmemMode::Never => false,
     }
 }
 
 /// Whether a file reaches to the end of the folio that holds page `index`; some kernels take the page's index for
 /// that of the folio's end, if the page is the first.
-fn within_size(file: &File, index: u64, order: Order, rounds_index: bool) -> bool {
+pub(super) fn within_size(file: &File, index: u64, order: Order, rounds_index: bool) -> bool {
     let end = if rounds_index { index } else { index + 1 };
     file.size.get() >= end.next_multiple_of(u64::from(order.pages()))
 }
@@ -115,7 +115,7 @@ fn as_mounted(m: &Machine, file: &File, vma: &Vma, index: u64, order: Order) -> 
 }
 
 /// Whether a file on a disk may have large folios.
-fn takes_large(m: &Machine, file: &File) -> bool {
+pub(super) fn takes_large(m: &Machine, file: &File) -> bool {
     match file.kind {
         FileKind::Ext4 => m.policy.ext4_large,
         FileKind::Xfs => m.policy.xfs_large,
@@ -157,6 +157,14 @@ fn read_on(m: &Machine, file: &File, page: Pfn) {
     let most = READ_AROUND.ilog2() as u8;
     let order = if takes_large(m, file) { (ahead.order + 2).min(most.max(ahead.order)) } else { 0 };
     read(m, file, &Window { start: ahead.next, pages: READ_AROUND, mark: ahead.next, order });
+}
+
+/// Reads what a collapse finds missing of `start..end`. What it reads it copies at once, so that the sizes of the
+/// folios do not matter.
+pub(super) fn read_for_collapse(m: &Machine, file: &File, (start, end): (u64, u64)) {
+    let ahead = file.ahead.get();
+    read(m, file, &Window { start, pages: end - start, mark: u64::MAX, order: 0 });
+    file.ahead.set(ahead);
 }
 
 /// What is to be read.

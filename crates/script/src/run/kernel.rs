@@ -68,7 +68,7 @@ impl Runner<'_> {
                 };
                 return Err(Finding::not_modelled(what, span));
             }
-            KernelVerb::Khugepaged(region) => return self.khugepaged(region, span),
+            KernelVerb::Khugepaged(region) => return self.khugepaged(region),
             KernelVerb::Ksm(passes) => {
                 ksm::scan(m, *passes);
                 Ok(())
@@ -95,13 +95,10 @@ impl Runner<'_> {
         Ok(split::debugfs(&self.machine, &mm, range, request))
     }
 
-    fn khugepaged(&self, region: &Region, span: Span) -> Done {
+    fn khugepaged(&self, region: &Region) -> Done {
         let process = region.process.as_ref().expect("the parser asks for one");
         let range = self.region(process, region)?;
         let mm = Rc::clone(&self.process(process)?.mm);
-        if self.maps_file(&mm, range) {
-            return Err(Finding::not_modelled("collapsing pages of files", span));
-        }
         collapse::khugepaged(&self.machine, &mm, range);
         Ok(Ok(()))
     }

@@ -220,9 +220,6 @@ impl Runner<'_> {
         Ok(match advice {
             Advice::DontNeed => madvise::dontneed(m, mm, region),
             Advice::Remove => madvise::remove(m, mm, region),
-            Advice::Collapse if m.policy.madv_collapse && self.maps_file(mm, region) => {
-                return Err(Finding::not_modelled("collapsing pages of files", span));
-            }
             Advice::Pageout | Advice::Cold if m.policy.madv_pageout && self.maps_file(mm, region) => {
                 let what = format!("`madvise … {advice}` of a file mapping");
                 return Err(Finding::not_modelled(&what, span));

@@ -140,7 +140,6 @@ fn sizes() {
         ("A: reserve x 99999999999999999999p", "1:14: error: `99999999999999999999p` is too large"),
         ("A: reserve x 4503599627370496p", "1:14: error: `4503599627370496p` is too large"),
         ("A: reserve x 8796093022208pmd", "1:14: error: `8796093022208pmd` is too large"),
-        ("kernel: truncate f 0", "1:20: error: `0` is no size"),
         ("kernel: mthp 12K always", "1:14: error: no folio has 12K"),
     ]);
     parse(b"pmd_order 4\nA: reserve x 8796093022208pmd").expect("it fits where PMDs are small");

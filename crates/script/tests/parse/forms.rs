@@ -140,6 +140,7 @@ fn kernel_files() -> Vec<(&'static str, KernelVerb)> {
         ("file f 2M tmpfs huge=within_size", file(FileKind::Tmpfs, Some(Huge::WithinSize))),
         ("file f 2M memfd huge = advise", file(FileKind::Memfd, Some(Huge::Advise))),
         ("truncate f 4K", KernelVerb::Truncate { file: name("f"), size: Size::Bytes(4096) }),
+        ("truncate f 0", KernelVerb::Truncate { file: name("f"), size: Size::Bytes(0) }),
         ("truncate f 0p", KernelVerb::Truncate { file: name("f"), size: Size::Pages(0) }),
         ("punch f[1..3]", KernelVerb::Punch { file: name("f"), start: 1, end: 3 }),
         ("punch f[1]", KernelVerb::Punch { file: name("f"), start: 1, end: 2 }),
