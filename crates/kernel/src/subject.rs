@@ -27,9 +27,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use mapcount_model::release::Release;
-use mapcount_script::ast::{
-    Action, Backing, FileKind, Hold as Batches, Name, Pages, ProcessVerb, Region, Scenario, Step,
-};
+use mapcount_script::ast::{Action, FileKind, Hold as Batches, Name, Pages, Region, Scenario, Step};
 use mapcount_script::diagnostic::Diagnostic;
 
 use crate::Unavailable;
@@ -256,10 +254,6 @@ impl Subject {
     /// Why this machine cannot do a step, wherever in a scenario it stands; `None` if it can.
     pub fn lacks(&self, action: &Action) -> Option<&'static str> {
         match action {
-            Action::Process { verb: ProcessVerb::Mmap { backing: Backing::Dax(_), .. }, .. } => {
-                Some("there is no DAX device to map")
-            }
-            Action::Process { verb: ProcessVerb::Userfault(..), .. } => Some("the model does not have it"),
             Action::Process { verb, .. } => self.abilities.lacks(verb),
             Action::Kernel(verb) => self.lacks_verb(verb),
         }

@@ -160,7 +160,7 @@ fn mapped(seen: &Step, counts_thps: bool) -> System {
         match kind {
             Kind::Anon | Kind::Ksm => anon += i64::from(counts_thps || order == 0),
             Kind::Shmem | Kind::File => file += 1,
-            Kind::Zero | Kind::Hugetlb => {}
+            Kind::Zero | Kind::Hugetlb | Kind::Device => {}
         }
     }
     System { anon_mapped: Some(anon), file_mapped: Some(file), ..System::default() }
@@ -190,7 +190,7 @@ mod tests {
             "system":{{"anon_mapped":{anon},"file_mapped":{file},"anon_thps":1}}}}"#
         );
         let text = line.replace('\n', " ");
-        read(text.as_bytes(), "test").unwrap_or_else(|error| panic!("{error}")).steps.remove(0)
+        read(text.as_bytes(), "test").unwrap_or_else(|errors| panic!("{errors:?}")).steps.remove(0)
     }
 
     fn broken(found: i64, expected: i64) -> Violation {

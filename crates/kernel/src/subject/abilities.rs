@@ -31,6 +31,8 @@ impl Abilities {
     /// Why a process cannot do this here; `None` if it can.
     pub(super) fn lacks(self, verb: &ProcessVerb) -> Option<&'static str> {
         match verb {
+            ProcessVerb::Mmap { backing: Backing::Dax(_), .. } => Some("there is no DAX device to map"),
+            ProcessVerb::Userfault(..) => Some("the model does not have it"),
             ProcessVerb::Mmap { backing: Backing::Hugetlb, .. } if !self.hugetlb => {
                 Some("hugetlb is not built in")
             }
@@ -88,6 +90,7 @@ mod tests {
             assert!(why.contains(part), "{text}: {why}");
             assert_eq!(lacks(large, text), None);
         }
+        assert!(lacks(large, "A: mmap x 2M dax\n").is_some_and(|why| why.contains("DAX")));
         for text in ["A: mmap x 2M thp\n", "A: write x\n", "A: madvise x pageout\n", "A: get x\n"] {
             assert_eq!(lacks(small, text), None, "{text}");
         }

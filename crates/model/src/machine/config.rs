@@ -55,7 +55,7 @@ pub struct Config {
     pub shrink_underused: bool,
 }
 
-/// Base-2 logarithm of the PMDs that a PUD maps.
+/// Base-2 logarithm of the PMDs that a PUD maps, or that the table which it points to holds.
 pub(super) const PUD_OVER_PMD: u8 = 9;
 
 /// Memory of a machine where nothing else is said: 4 GiB.

@@ -246,9 +246,6 @@ const CHUNK: usize = 16;
 /// PMDs that stand together; an address space has few, so that walking it is walking arrays.
 const FANOUT: u64 = 16;
 
-/// PMDs that one table of them holds, as a power of two; a PUD points to such a table.
-const UPPER_ORDER: u8 = 9;
-
 /// What a directory costs, in entries: its slots are larger than entries.
 const DIRECTORY_COST: i64 = FANOUT as i64 * (size_of::<Slot>() / size_of::<Entry>()) as i64;
 
@@ -464,7 +461,7 @@ impl PageTable {
 
     /// Makes those that `other` has for `start..end`.
     pub fn copy_upper(&self, other: &PageTable, start: u64, end: u64) {
-        let pages = self.pmd_pages() << UPPER_ORDER;
+        let pages = self.pmd_pages() << PUD_OVER_PMD;
         let first = start & !(pages - 1);
         (first..end)
             .step_by(pages as usize)
@@ -474,7 +471,7 @@ impl PageTable {
 
     /// Frees those that touch `start..end` and that nobody `needs`, who is asked about the pages of each.
     pub fn free_upper(&self, start: u64, end: u64, needs: impl Fn(u64, u64) -> bool) {
-        let pages = self.pmd_pages() << UPPER_ORDER;
+        let pages = self.pmd_pages() << PUD_OVER_PMD;
         self.upper.borrow_mut().retain(|number| {
             let (first, behind) = (number * pages, (number + 1) * pages);
             behind <= start || first >= end || needs(first, behind)
@@ -482,7 +479,7 @@ impl PageTable {
     }
 
     const fn upper_number(&self, at: u64) -> u64 {
-        at >> (self.order + UPPER_ORDER)
+        at >> (self.order + PUD_OVER_PMD)
     }
 
     /// Empties all PMDs and PUDs.
