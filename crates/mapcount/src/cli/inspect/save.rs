@@ -60,7 +60,7 @@ mod tests {
         std::fs::create_dir_all(&folder).expect("a folder");
         let (path, link) = (folder.join("report"), folder.join("link"));
         whole(&path, "one").expect("written");
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("ours");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("ours");
         std::os::unix::fs::symlink("report", &link).expect("a link");
         whole(&link, "two").expect("written");
         assert!(std::fs::symlink_metadata(&link).expect("there").is_symlink());
