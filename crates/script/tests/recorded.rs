@@ -96,10 +96,10 @@ fn the_model_prints_what_real_kernels_printed() {
         ("shmem-mthp", 5),
         ("drift/lost-bias", 4),
         ("files/private-cow", 5),
-        ("hugetlb/private-cow", 5),
+        ("hugetlb/private-cow", 4),
         ("hugetlb/remove", 5),
         ("seeds/fork-split", 4),
-        ("walks/ksm", 5),
+        ("walks/ksm", 4),
         ("walks/swap", 4),
     ] {
         assert_eq!(compared.get(name), Some(&kernels), "{name}");
