@@ -119,6 +119,43 @@ fn a_file_is_written_whole_or_not_at_all() {
     std::fs::remove_dir_all(&folder).expect("removed");
 }
 
+/// Waits for a program to end by itself.
+fn end_of(child: &mut std::process::Child) -> Option<i32> {
+    let start = std::time::Instant::now();
+    while start.elapsed() < std::time::Duration::from_secs(60) {
+        if let Some(status) = child.try_wait().expect("ours") {
+            return status.code();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    child.kill().and_then(|()| child.wait()).expect("it ends");
+    panic!("it goes on");
+}
+
+#[test]
+fn a_watch_ends_with_its_reader_and_with_ctrl_c() {
+    use std::io::{BufRead as _, BufReader};
+    let pid = own_pid();
+    let watch = || {
+        Command::new(env!("CARGO_BIN_EXE_mapcount"))
+            .args(["inspect", "--pid", &pid, "--watch", "1", "--format", "jsonl"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("the program runs")
+    };
+    let mut closed = watch();
+    let mut interrupted = watch();
+    let mut line = String::new();
+    BufReader::new(closed.stdout.take().expect("piped")).read_line(&mut line).expect("readable");
+    assert!(!line.is_empty());
+    assert_eq!(end_of(&mut closed), Some(0));
+    let mut reader = BufReader::new(interrupted.stdout.take().expect("piped"));
+    reader.read_line(&mut line).expect("readable");
+    let sent = Command::new("kill").args(["-INT", &interrupted.id().to_string()]).status();
+    assert!(sent.expect("kill runs").success());
+    assert_eq!(end_of(&mut interrupted), Some(130));
+}
+
 #[test]
 fn every_way_to_look_agrees_on_rss() {
     if require::or_skip("observers", Inspector::open(Choice::Auto, false)).is_none() {

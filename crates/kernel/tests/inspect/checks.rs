@@ -85,6 +85,7 @@ pub(crate) fn a_half_unmapped_thp_is_named_with_the_bytes_that_it_holds(choice: 
         for huge in 0..pages {
             area.dontneed(huge * HUGE + HUGE / 2, HUGE / 2);
         }
+        area.keep_as_it_is();
     });
     let after = partially_mapped();
     // Of the process as a whole there may be more: its heap can have THPs too.

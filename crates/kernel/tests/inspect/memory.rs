@@ -70,6 +70,13 @@ impl Area {
         assert_eq!(done, 0, "{}", io::Error::last_os_error());
     }
 
+    /// Has khugepaged, which would fill up THPs that are mapped in part, leave it alone.
+    pub(crate) fn keep_as_it_is(&self) {
+        // SAFETY: the range is mapped; advice changes no content.
+        let done = unsafe { libc::madvise(self.start.cast(), self.bytes, libc::MADV_NOHUGEPAGE) };
+        assert_eq!(done, 0, "{}", io::Error::last_os_error());
+    }
+
     /// Makes a part read-only.
     pub(crate) fn protect(&self, from: usize, bytes: usize) {
         // SAFETY: the part lies in the mapping; nobody writes to it afterwards.

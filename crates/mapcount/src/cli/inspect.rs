@@ -6,12 +6,12 @@ mod target;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mapcount_kernel::Unavailable;
 use mapcount_kernel::inspect::procs::{self, Process};
 use mapcount_kernel::inspect::{Files, Inspector, Missed, Processes};
 use mapcount_kernel::observer::Choice;
+use mapcount_kernel::{Unavailable, signals};
 
 use super::{Exit, output};
 use crate::report::inspect::{
@@ -95,15 +95,34 @@ pub(super) fn main(args: &Args) -> Exit {
     if args.tui {
         return terminal(source, args);
     }
+    if args.watch.is_some() || args.output.is_some() {
+        signals::catch();
+    }
     loop {
-        let exit = match report(&mut source, args) {
+        let ended = match report(&mut source, args) {
             Ok(report) => deliver(&report, args),
-            Err(missing) => unavailable(&missing),
+            Err(missing) => Some(unavailable(&missing)),
         };
-        match args.watch {
-            Some(seconds) if exit == Exit::Success => std::thread::sleep(Duration::from_secs(seconds)),
-            _ => return exit,
+        if let Some(exit) = ended {
+            return exit;
         }
+        if let Some(seconds) = args.watch {
+            wait(Duration::from_secs(seconds));
+        }
+        if signals::interrupted() {
+            return Exit::Interrupted;
+        }
+        if args.watch.is_none() {
+            return Exit::Success;
+        }
+    }
+}
+
+/// Waits until it is time to look again, or the user has had enough.
+fn wait(time: Duration) {
+    let start = Instant::now();
+    while !signals::interrupted() && start.elapsed() < time {
+        std::thread::sleep((time - start.elapsed().min(time)).min(Duration::from_millis(100)));
     }
 }
 
@@ -165,17 +184,16 @@ fn unavailable(missing: &Unavailable) -> Exit {
     Exit::Unavailable
 }
 
-fn deliver(report: &Report, args: &Args) -> Exit {
-    match &args.output {
-        None => output::print(&write(report, args.format, Style::Color), Exit::Success),
-        Some(path) => match save::whole(path, &write(report, args.format, Style::Plain)) {
-            Ok(()) => Exit::Success,
-            Err(error) => {
-                eprintln!("mapcount: {}: {error}", path.display());
-                Exit::Unavailable
-            }
-        },
-    }
+/// Writes a report; how to end if there is no way to write another one.
+fn deliver(report: &Report, args: &Args) -> Option<Exit> {
+    let Some(path) = &args.output else {
+        return output::print_more(&write(report, args.format, Style::Color));
+    };
+    let written = save::whole(path, &write(report, args.format, Style::Plain));
+    written.err().map(|error| {
+        eprintln!("mapcount: {}: {error}", path.display());
+        Exit::Unavailable
+    })
 }
 
 /// Processes shown where none were asked for.

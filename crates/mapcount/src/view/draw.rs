@@ -7,7 +7,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Paragraph;
+use ratatui::widgets::{Paragraph, Wrap};
 
 use super::state::{ACROSS, Level, State};
 
@@ -23,7 +23,7 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
         Level::Folio => {
             let lines: Vec<Line<'_>> =
                 folio_lines(state).into_iter().skip(state.at()).map(Line::from).collect();
-            frame.render_widget(Paragraph::new(lines), body);
+            frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), body);
         }
     }
     let reversed = Style::new().add_modifier(Modifier::REVERSED);
