@@ -54,6 +54,8 @@ pub enum Phase {
     SwapCached,
     /// The folio took the place of others in the page cache, which owns a reference for each page.
     PageCached,
+    /// The folio left the page cache, which drops its reference on each page.
+    Uncached,
 }
 
 impl Phase {
@@ -84,6 +86,7 @@ impl Phase {
             Phase::Isolated => "isolated from the LRU",
             Phase::SwapCached => "put into the swap cache",
             Phase::PageCached => "put into the page cache",
+            Phase::Uncached => "taken out of the page cache",
         }
     }
 }
@@ -162,6 +165,8 @@ pub enum Why {
     Locked,
     /// It was written since MADV_FREE gave it up.
     Written,
+    /// Somebody else accessed it of late.
+    Accessed,
     /// Nothing maps it, so that it cannot be split.
     Unmapped,
     /// Folios in the swap cache are split to single pages only.
@@ -185,6 +190,7 @@ impl std::fmt::Display for Why {
             Why::NoMemory => f.write_str("no memory for the new folio"),
             Why::NoSwap => f.write_str("no room in swap"),
             Why::Locked => f.write_str("locked in memory"),
+            Why::Accessed => f.write_str("accessed by others of late"),
             Why::Written => f.write_str("written since MADV_FREE"),
             Why::Unmapped => f.write_str("not mapped"),
             Why::Truncated => f.write_str("truncated: it belongs to no file any more"),

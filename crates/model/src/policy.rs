@@ -8,8 +8,9 @@ use std::fmt::Debug;
 use crate::release::Release;
 pub use values::{
     CollapseWritable, DebugfsSplit, DeferredQueue, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate,
-    HugetlbRestore, LargeReuse, LazyFreeCount, LruFlush, MadvFree, MigrateQueue, PartialTruncate, Pin,
-    PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, SharedTest, SmallReuse, SwapIn,
+    HugetlbRestore, LargeReuse, LargeSwapTruncate, LazyFreeCount, LruFlush, MadvFree, MigrateQueue,
+    PartialTruncate, Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, ReclaimSplitsFiles,
+    SharedTest, SmallReuse, SwapIn, SwapInFrees,
 };
 
 /// A row of the table: a value that holds from a release on.
@@ -53,8 +54,9 @@ macro_rules! policies {
         mod table {
             use super::{
                 CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate,
-                HugetlbRestore, LargeReuse, LazyFreeCount, LruFlush, MadvFree, MigrateQueue, PartialTruncate, Pin, PinMerge,
-                PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, Release, SharedTest, Since, SmallReuse, SwapIn, at,
+                HugetlbRestore, LargeReuse, LargeSwapTruncate, LazyFreeCount, LruFlush, MadvFree, MigrateQueue, PartialTruncate,
+                Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, ReclaimSplitsFiles, Release, SharedTest, Since,
+                SmallReuse, SwapIn, SwapInFrees, at,
             };
             $(
                 #[allow(non_upper_case_globals)]
@@ -509,6 +511,37 @@ policies! {
         (at(6, 8), SwapIn::OnePage, "ksm_might_need_to_copy(), mm/ksm.c (v6.8), Linux commit 96db66d9c8f3 (2023-12-11, before v6.7)"),
         (at(6, 11), SwapIn::WholeFolio, "do_swap_page(), mm/memory.c (v6.11)"),
     ],
+    /// When a fault on a swap entry takes the folio out of the swap cache.
+    swap_in_frees: SwapInFrees = [
+        (FIRST, SwapInFrees::BeforeMapping, "do_swap_page(), should_try_to_free_swap(), mm/memory.c (v6.1, v6.12)"),
+        (at(7, 0), SwapInFrees::UnlessExclusive, "do_swap_page(), mm/memory.c (v7.2.13), Linux commit 4b34f1d82c65 (posted 2025-12-20, after v6.18; release unverified)"),
+        (at(7, 3), SwapInFrees::IfExclusive, "do_swap_page(), should_try_to_free_swap(), mm/memory.c (v7.3-rc7)"),
+    ],
+    /// Which large folios of the page cache reclaim splits before it looks at them.
+    reclaim_splits_files: ReclaimSplitsFiles = [
+        (FIRST, ReclaimSplitsFiles::All, "shrink_page_list(), mm/vmscan.c (v5.10)"),
+        (at(5, 19), ReclaimSplitsFiles::Shmem, "shrink_folio_list(), mm/vmscan.c (v6.1), Linux commit 820c4e2e6f51 (v5.19; release unverified)"),
+        (at(6, 12), ReclaimSplitsFiles::None, "shrink_folio_list(), shmem_writepage() (v6.12), Linux commit 809bc86517cc (v6.12)"),
+    ],
+    /// Of a folio that reclaim splits the last piece has its turn behind the first, then the one before it; earlier
+    /// kernels go from the first to the last.
+    reclaim_takes_last_piece_first: bool = [
+        (FIRST, false, "__split_huge_page(), lru_add_page_tail(), mm/huge_memory.c (v5.10, v6.12)"),
+        (at(6, 15), true, "__folio_split(), lru_add_split_folio(), mm/huge_memory.c (v7.2.13; v6.15 unverified)"),
+    ],
+    /// What truncation does to the entry of a large folio that is swapped out and reaches across the new end.
+    truncate_of_swapped: LargeSwapTruncate = [
+        (FIRST, LargeSwapTruncate::FreesAll, "shmem_free_swap(), mm/shmem.c (v6.12; before, no large folio is swapped out)"),
+        (Release::new(6, 12, 69), LargeSwapTruncate::NeverEnds, "shmem_undo_range(), shmem_free_swap(), mm/shmem.c (v6.12.107); 6.12.117 as it ran (a backport of Linux commit 8a1968bd997f, start unverified)"),
+        (at(6, 13), LargeSwapTruncate::FreesAll, "shmem_free_swap(), mm/shmem.c (v6.12, v6.17)"),
+        (Release::new(6, 18, 9), LargeSwapTruncate::NeverEnds, "6.18.44 as it ran (a backport, start unverified)"),
+        (at(6, 19), LargeSwapTruncate::NeverEnds, "shmem_undo_range(), mm/shmem.c (v7.2.13), Linux commit 8a1968bd997f (v6.19; release unverified)"),
+    ],
+    /// A large entry of a page cache that names slots is cut around the page that comes back; before, to single pages.
+    shmem_splits_entries_around: bool = [
+        (FIRST, false, "shmem_split_large_entry(), mm/shmem.c (v6.12.107)"),
+        (at(6, 15), true, "shmem_split_large_entry(), xas_try_split() (v7.2.13; v6.15 unverified)"),
+    ],
     /// A write fault that copies a page drops the old one from the swap cache if nothing maps it any more.
     copy_frees_swap_cache: bool = [
         (FIRST, false, "wp_page_copy(), mm/memory.c (v5.10)"),
@@ -616,6 +649,26 @@ policies! {
     read_around_order: u8 = [
         (FIRST, 2, "page_cache_ra_order(), mm/readahead.c (v5.18, v6.12)"),
         (at(6, 16), 0, "page_cache_ra_order(), mm/readahead.c (v6.16; start unverified)"),
+    ],
+    /// A marked page at the start of a file starts reading ahead anew; one behind the last read goes on with it.
+    readahead_restarts_at_0: bool = [
+        (FIRST, true, "ondemand_readahead(), mm/readahead.c (v5.10, v6.1)"),
+        (at(6, 11), false, "page_cache_async_ra(), mm/readahead.c (v6.12; start unverified)"),
+    ],
+    /// Of a window that reaches behind the end of the file the part within it counts for where the mark is.
+    readahead_clips_first: bool = [
+        (FIRST, false, "__do_page_cache_readahead(), mm/readahead.c (v4.9)"),
+        (at(5, 7), true, "__do_page_cache_readahead(), do_page_cache_ra(), mm/readahead.c (v5.10, v7.2; start unverified)"),
+    ],
+    /// Large folios that are read up to the end of the file get no mark.
+    readahead_marks_no_end: bool = [
+        (FIRST, false, "page_cache_ra_order(), mm/readahead.c (v6.1, v6.12)"),
+        (at(6, 19), true, "page_cache_ra_order(), mm/readahead.c (v7.2; start unverified)"),
+    ],
+    /// What is read ahead ends at a multiple of the folios' size.
+    readahead_ends_aligned: bool = [
+        (FIRST, false, "page_cache_async_ra(), mm/readahead.c (v6.12)"),
+        (at(6, 16), true, "page_cache_async_ra(), mm/readahead.c (v7.2; start unverified)"),
     ],
     /// What truncation and holes do to a large folio that they cover in part.
     partial_truncate: PartialTruncate = [

@@ -16,7 +16,7 @@ use crate::units::{Folio, Kind, MmId, PageRange, Pfn};
 pub struct Truth {
     pages: Vec<PageTruth>,
     folios: Vec<FolioTruth>,
-    /// Swap entries that name each slot.
+    /// Swap entries of page tables and page caches that name each slot.
     slots: Vec<u32>,
 }
 
@@ -162,6 +162,12 @@ impl Truth {
                 let private = i64::from(file.cache.state(index).private);
                 self.folios[folio.head.index()].cached = i64::from(folio.pages()) + private;
             });
+            for value in file.cache.swapped.all() {
+                let first = value.slot as usize;
+                for entries in &mut self.slots[first..first + value.order.pages() as usize] {
+                    *entries += 1;
+                }
+            }
         });
         let slots = m.scheme.info().fields.contains(&Field::MmId0);
         let vmas = m.scheme.info().capabilities.needs_vma_pages;
@@ -293,9 +299,9 @@ impl Truth {
                 }
             }
         });
-        for page in m.holders.lru_batch().iter().chain(m.holders.list().iter()) {
-            self.folios[m.folio(*page).head.index()].held += 1;
-        }
+        let mut hold = |page| self.folios[m.folio(page).head.index()].held += 1;
+        m.holders.each_in_batch(&mut hold);
+        m.holders.list().iter().copied().for_each(hold);
     }
 }
 

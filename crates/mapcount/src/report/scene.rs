@@ -232,9 +232,7 @@ fn holds(m: &Machine) -> BTreeMap<Pfn, Holds> {
             }
         }
     });
-    for page in m.holders.lru_batch().iter() {
-        by_folio.entry(m.folio(*page).head).or_default().batch += 1;
-    }
+    m.holders.each_in_batch(|page| by_folio.entry(m.folio(page).head).or_default().batch += 1);
     for page in m.holders.list().iter() {
         by_folio.entry(m.folio(*page).head).or_default().list += 1;
     }

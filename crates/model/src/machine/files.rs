@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::Machine;
 use super::frames::{AnonRoot, Mapping};
+use super::swapped::SwapValues;
 use super::vma::Vma;
 use crate::units::{Folio, Kind, Order, PageRange, Pfn};
 
@@ -93,6 +94,8 @@ pub struct Device {
 pub struct ReadAhead {
     /// The page behind the last one.
     pub next: u64,
+    /// The page that was marked.
+    pub mark: u64,
     /// The order of the folios.
     pub order: u8,
 }
@@ -117,6 +120,8 @@ pub struct Cached {
 pub struct PageCache {
     chunks: RefCell<BTreeMap<u64, Box<Chunk>>>,
     pages: Cell<u64>,
+    /// What is swapped out of it.
+    pub swapped: SwapValues,
 }
 
 /// What the cache knows of pages of the file that stand together.
@@ -165,18 +170,23 @@ impl PageCache {
         None
     }
 
+    /// Whether nothing is known of pages `start..end`: none is cached or swapped out.
+    pub fn is_hole(&self, start: u64, end: u64) -> bool {
+        self.run(start, end).is_none() && (self.swapped.is_empty() || self.swapped.next(start, end).is_none())
+    }
+
     /// Pages that are cached.
     pub fn pages(&self) -> u64 {
         self.pages.get()
     }
 
     /// Puts a folio where nothing is.
-    fn insert(&self, folio: Folio, index: u64) {
+    pub(super) fn insert(&self, folio: Folio, index: u64) {
         self.set(index, folio.pages(), |n| folio.head.0 + n);
         self.pages.set(self.pages.get() + u64::from(folio.pages()));
     }
 
-    fn remove(&self, folio: Folio, index: u64) {
+    pub(super) fn remove(&self, folio: Folio, index: u64) {
         self.set_flags(index, |_| 0);
         self.set(index, folio.pages(), |_| EMPTY);
         self.pages.set(self.pages.get() - u64::from(folio.pages()));
@@ -262,6 +272,9 @@ impl PageCache {
             if chunk.pages.iter().any(|page| *page != EMPTY) {
                 (number, chunk).hash(&mut state);
             }
+        }
+        for value in self.swapped.borrow().iter() {
+            value.hash(&mut state);
         }
     }
 }

@@ -35,6 +35,7 @@ pub struct Hold {
 pub struct Holders {
     holds: RefCell<Vec<Hold>>,
     lru_batch: RefCell<Vec<Pfn>>,
+    lazyfree_batch: RefCell<Vec<Pfn>>,
     list: RefCell<Vec<Pfn>>,
 }
 
@@ -82,6 +83,16 @@ impl Holders {
         self.lru_batch.borrow_mut()
     }
 
+    /// Pages that MADV_FREE gave up and that wait to be taken for such, each with a reference.
+    pub fn lazyfree_batch(&self) -> std::cell::RefMut<'_, Vec<Pfn>> {
+        self.lazyfree_batch.borrow_mut()
+    }
+
+    /// Calls `f` for every page in a batch.
+    pub fn each_in_batch(&self, f: impl FnMut(Pfn)) {
+        self.lru_batch.borrow().iter().chain(self.lazyfree_batch.borrow().iter()).copied().for_each(f);
+    }
+
     /// Folios on the list of whoever asked for a split with one, each with a reference.
     pub fn list(&self) -> std::cell::RefMut<'_, Vec<Pfn>> {
         self.list.borrow_mut()
@@ -91,6 +102,7 @@ impl Holders {
     pub fn hash_into(&self, mut state: &mut dyn std::hash::Hasher) {
         std::hash::Hash::hash(&*self.holds.borrow(), &mut state);
         std::hash::Hash::hash(&*self.lru_batch.borrow(), &mut state);
+        std::hash::Hash::hash(&*self.lazyfree_batch.borrow(), &mut state);
         std::hash::Hash::hash(&*self.list.borrow(), &mut state);
     }
 }

@@ -19,6 +19,7 @@ pub mod page_table;
 mod report;
 mod roots;
 pub mod swap;
+pub mod swapped;
 pub mod vma;
 pub(crate) mod watch;
 
@@ -312,7 +313,7 @@ impl Machine {
         }
     }
 
-    fn alloc_kind(&self, order: Order, kind: Kind, mapping: Option<Mapping>) -> Option<Folio> {
+    pub(crate) fn alloc_kind(&self, order: Order, kind: Kind, mapping: Option<Mapping>) -> Option<Folio> {
         let folio = self.frames.alloc(order, kind, mapping)?;
         self.counters.grow(self.frames.len());
         self.scheme.prep_folio(&*self.counters, folio);

@@ -484,8 +484,8 @@ impl PageTable {
 
     /// Empties all PMDs and PUDs.
     pub fn clear_all(&self) {
-        self.puds.borrow_mut().clear();
         self.upper.borrow_mut().clear();
+        self.puds.borrow_mut().clear();
         let directories = std::mem::take(&mut *self.directories.borrow_mut());
         for directory in directories.iter() {
             self.budget.take(-DIRECTORY_COST - (directory.used << self.order) as i64);
@@ -674,8 +674,8 @@ impl PageTable {
     /// Feeds every entry to a hasher.
     pub fn hash_into(&self, mut state: &mut dyn std::hash::Hasher) {
         std::hash::Hash::hash(&*self.directories.borrow(), &mut state);
-        std::hash::Hash::hash(&*self.puds.borrow(), &mut state);
         std::hash::Hash::hash(&*self.upper.borrow(), &mut state);
+        std::hash::Hash::hash(&*self.puds.borrow(), &mut state);
     }
 
     /// Bytes held.

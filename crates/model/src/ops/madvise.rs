@@ -62,7 +62,7 @@ fn free_emptied_tables(mm: &Mm, start: u64, end: u64) {
 
 /// MADV_FREE: the kernel may take the pages when memory is short, unless they are written before
 /// (`madvise_free_single_vma()`, mm/madvise.c). Folios that the range covers in part are split, unless others map
-/// them too. The batch in which the kernel collects the folios is taken for drained.
+/// them too.
 ///
 /// # Errors
 /// EINVAL before 4.5 and at an area that is locked, of a file or of huge pages; ENOMEM if some of the range is not
@@ -168,7 +168,7 @@ fn free_folio(m: &Machine, mm: &Mm, folio: Folio, (at, pages): (u64, u64)) {
 /// `folio_mark_lazyfree()`, mm/swap.c. Kernels in which MADV_FREE only ages pages have no such mark.
 fn mark_lazyfree(m: &Machine, folio: Folio) {
     if m.policy.madv_free != MadvFree::DontNeed {
-        m.frames.set_flag(folio, FolioFlag::LazyFree, true);
+        m.lru_lazyfree(folio);
     }
 }
 

@@ -4,12 +4,13 @@
 //! `shmem_allowable_huge_orders()` (v6.11, v6.12, v7.2); `filemap_fault()`, `do_sync_mmap_readahead()`,
 //! `do_async_mmap_readahead()` (mm/filemap.c, v5.10, v6.12); `page_cache_ra_order()` (mm/readahead.c, v5.18, v6.12, v6.16).
 
+use super::shmem_swap;
 use crate::event::Errno;
 use crate::machine::Machine;
 use crate::machine::config::ShmemMode;
 use crate::machine::files::{File, FileKind, ReadAhead, ShmemHuge};
 use crate::machine::vma::{ThpAdvice, Vma};
-use crate::units::{Order, Pfn};
+use crate::units::{Folio, Order, Pfn};
 
 /// Pages that are read at once: 128 KiB (VM_READAHEAD_PAGES, include/linux/mm.h).
 const READ_AROUND: u64 = 32;
@@ -29,7 +30,13 @@ pub(super) fn find_or_read(m: &Machine, file: &File, vma: &Vma, at: u64) -> Resu
         }
         return Ok(page);
     }
-    if file.kind.is_shmem() { allocate(m, file, vma, at) } else { read_around(m, file, vma, index) }
+    if !file.kind.is_shmem() {
+        return read_around(m, file, vma, index);
+    }
+    match shmem_swap::swap_in(m, file, index)? {
+        Some(page) => Ok(page),
+        None => allocate(m, file, vma, at),
+    }
 }
 
 /// Allocates shared memory for a page: the largest folio that is allowed, fits the area where it has to, and meets
@@ -46,7 +53,7 @@ fn allocate(m: &Machine, file: &File, vma: &Vma, at: u64) -> Result<Pfn, Errno> 
         let first = index & !(pages - 1);
         if allows(m, file, vma, index, order)
             && (!fits_area || could_map(vma, at, order))
-            && file.cache.run(first, first + pages).is_none()
+            && file.cache.is_hole(first, first + pages)
             && let Some(folio) = m.add_to_page_cache(file, first, order)
         {
             let end = first + pages - u64::from(m.policy.shrinker_overlooks_last_page);
@@ -129,11 +136,11 @@ fn read_around(m: &Machine, file: &File, vma: &Vma, index: u64) -> Result<Pfn, E
     let window = if vma.advice == ThpAdvice::Huge && takes_large(m, file) {
         let pages = u64::from(pmd.pages());
         let start = index & !(pages - 1);
-        Window { start, pages: 2 * pages, mark: start + pages, order: pmd.0 }
+        Window { start, pages: 2 * pages, ahead: pages, order: pmd.0 }
     } else {
         let start = index.saturating_sub(READ_AROUND / 2);
         let order = if takes_large(m, file) { m.policy.read_around_order } else { 0 };
-        Window { start, pages: READ_AROUND, mark: start + READ_AROUND * 3 / 4, order }
+        Window { start, pages: READ_AROUND, ahead: READ_AROUND / 4, order }
     };
     read(m, file, &window);
     match file.cache.page(index) {
@@ -147,23 +154,51 @@ fn read_around(m: &Machine, file: &File, vma: &Vma, index: u64) -> Result<Pfn, E
     }
 }
 
-/// Reads on if the folio of this page says that it is time to, with larger folios each time.
+/// Reads on if the folio of this page says that it is time to, with larger folios each time. The mark may not be of
+/// the last read: reclaim uses the same bit for what is to be written first. Then what is missing behind it is read.
 fn read_on(m: &Machine, file: &File, page: Pfn) {
     let folio = m.folio(page);
-    if !file.cache.unmark(m.frames.mapping(folio).index) {
+    let index = m.frames.mapping(folio).index;
+    if !file.cache.unmark(index) {
         return;
     }
     let ahead = file.ahead.get();
+    let expected = ahead.mark & !(u64::from(folio.pages()) - 1);
+    let restarts = index == 0 && m.policy.readahead_restarts_at_0;
+    let goes_on = index == expected || (m.policy.readahead_restarts_at_0 && index == ahead.next);
+    let (start, from_half, last_order) = if restarts {
+        (0, true, folio.order.0)
+    } else if goes_on {
+        (ahead.next, false, ahead.order)
+    } else {
+        let Some(start) = first_missing(file, index + 1).filter(|start| start - index <= READ_AROUND) else {
+            return;
+        };
+        let order = if m.policy.read_around_order == 0 { ahead.order } else { folio.order.0 };
+        (start, false, order)
+    };
     let most = READ_AROUND.ilog2() as u8;
-    let order = if takes_large(m, file) { (ahead.order + 2).min(most.max(ahead.order)) } else { 0 };
-    read(m, file, &Window { start: ahead.next, pages: READ_AROUND, mark: ahead.next, order });
+    let order = if takes_large(m, file) { (last_order + 2).min(most.max(last_order)) } else { 0 };
+    let mut pages = READ_AROUND;
+    if m.policy.readahead_ends_aligned {
+        let align = 1 << order.min(most);
+        let end = (start + pages) & !(align - 1);
+        pages = if end > start { end - start } else { pages };
+    }
+    let ahead = if from_half { pages / 2 } else { pages };
+    read(m, file, &Window { start, pages, ahead, order });
+}
+
+/// The first page from `index` on that is not cached, if one of the next ones is not.
+fn first_missing(file: &File, index: u64) -> Option<u64> {
+    (index..index + READ_AROUND).find(|index| file.cache.page(*index).is_none())
 }
 
 /// Reads what a collapse finds missing of `start..end`. What it reads it copies at once, so that the sizes of the
 /// folios do not matter.
 pub(super) fn read_for_collapse(m: &Machine, file: &File, (start, end): (u64, u64)) {
     let ahead = file.ahead.get();
-    read(m, file, &Window { start, pages: end - start, mark: u64::MAX, order: 0 });
+    read(m, file, &Window { start, pages: end - start, ahead: 0, order: 0 });
     file.ahead.set(ahead);
 }
 
@@ -171,15 +206,36 @@ pub(super) fn read_for_collapse(m: &Machine, file: &File, (start, end): (u64, u6
 struct Window {
     start: u64,
     pages: u64,
-    /// The page that is marked.
-    mark: u64,
+    /// How many pages before its end the page is that is marked.
+    ahead: u64,
     order: u8,
 }
 
-/// Reads what is not cached of a window: folios of the order asked for where they are aligned and do not reach
-/// behind the end of the file, smaller ones elsewhere.
+impl Window {
+    const fn end(&self) -> u64 {
+        self.start + self.pages
+    }
+}
+
+/// Reads what is not cached of a window. Where the file takes large folios they are of the order asked for where they
+/// are aligned and do not reach behind the end of the file, smaller ones elsewhere; behind the first cached page that
+/// one meets, and where the file takes none, it is single pages.
 fn read(m: &Machine, file: &File, window: &Window) {
-    let end = (window.start + window.pages).min(file.size.get());
+    let (next, mark) = (window.end(), window.end() - window.ahead);
+    file.ahead.set(ReadAhead { next, mark, order: window.order });
+    if !takes_large(m, file) {
+        return read_pages(m, file, (window.start, window.pages), window.ahead);
+    }
+    let ends_in_window = file.size.get() <= window.end();
+    let mark = Some(mark).filter(|_| !(ends_in_window && m.policy.readahead_marks_no_end));
+    let Some(met) = read_large(m, file, window, mark) else { return };
+    let pages = if m.policy.read_around_order == 0 { window.end() - met } else { window.pages };
+    read_pages(m, file, (met, pages), window.ahead);
+}
+
+/// Reads folios (`page_cache_ra_order()`); where they end if one would meet a cached page.
+fn read_large(m: &Machine, file: &File, window: &Window, mark: Option<u64>) -> Option<u64> {
+    let end = window.end().min(file.size.get());
     let largest = window.order.min(m.pmd_order().0);
     let mut index = window.start;
     while index < end {
@@ -187,24 +243,43 @@ fn read(m: &Machine, file: &File, window: &Window) {
         while order > 0 && index + (1 << order) > end {
             order -= 1;
         }
-        // A folio that meets a cached page ends the read; single pages go on behind it.
         if file.cache.run(index, index + (1 << order)).is_some() {
-            if order > 0 {
-                break;
-            }
-            index += 1;
-            continue;
+            return Some(index);
         }
-        let Some(folio) = m.add_to_page_cache(file, index, Order(order)) else { break };
-        m.put_refs(folio, 1);
-        if file.kind == FileKind::Xfs && folio.is_large() {
-            m.set_private(file, folio, true);
-        }
-        let pages = u64::from(folio.pages());
-        if (index..index + pages).contains(&window.mark) {
+        let folio = add_read(m, file, index, Order(order))?;
+        let behind = index + u64::from(folio.pages());
+        if mark.is_some_and(|mark| (index..behind).contains(&mark)) {
             file.cache.mark(index);
         }
-        index += pages;
+        index = behind;
     }
-    file.ahead.set(ReadAhead { next: window.start + window.pages, order: window.order });
+    None
+}
+
+/// Reads single pages where none is cached (`do_page_cache_ra()`, `page_cache_ra_unbounded()`).
+fn read_pages(m: &Machine, file: &File, (start, pages): (u64, u64), ahead: u64) {
+    let left = file.size.get().saturating_sub(start);
+    let counted = if m.policy.readahead_clips_first { pages.min(left) } else { pages };
+    let mark = counted.checked_sub(ahead).map(|before| start + before);
+    for index in start..start + pages.min(left) {
+        if file.cache.page(index).is_some() {
+            continue;
+        }
+        if add_read(m, file, index, Order::ZERO).is_none() {
+            return;
+        }
+        if mark == Some(index) {
+            file.cache.mark(index);
+        }
+    }
+}
+
+/// Puts a folio that is read into the cache; `None` when memory is full.
+fn add_read(m: &Machine, file: &File, index: u64, order: Order) -> Option<Folio> {
+    let folio = m.add_to_page_cache(file, index, order)?;
+    m.put_refs(folio, 1);
+    if file.kind == FileKind::Xfs && folio.is_large() {
+        m.set_private(file, folio, true);
+    }
+    Some(folio)
 }

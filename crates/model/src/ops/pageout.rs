@@ -1,5 +1,7 @@
-//! MADV_PAGEOUT: anonymous memory is swapped out, or dropped where MADV_FREE gave it up; MADV_COLD, which only
-//! makes it look unused.
+//! MADV_PAGEOUT: anonymous memory is swapped out, or dropped where MADV_FREE gave it up, and so are pages of files that
+//! the area maps; MADV_COLD, which only makes them look unused.
+//!
+//! Who advises may write every file, as the superuser does: else the kernel leaves pages of files alone.
 //!
 //! Sources: `madvise_cold_or_pageout_pte_range()` (mm/madvise.c, v5.10, v6.1, v6.8, v6.11);
 //! `shrink_page_list()`, later `shrink_folio_list()` (mm/vmscan.c, v5.10 to v7.2); `try_to_unmap_one()` (mm/rmap.c);
@@ -7,7 +9,7 @@
 
 use super::rmap_walk::{self, Place};
 use super::split::{self, Request};
-use super::{Outcome, lazyfree, split_pmd, swap_cache};
+use super::{Outcome, dax, lazyfree, reclaim, split_pmd, swap_cache};
 use crate::event::{Errno, Phase, Refusal, Why};
 use crate::field::Field;
 use crate::machine::frames::FolioFlag;
@@ -16,7 +18,7 @@ use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::{Machine, Mm};
 use crate::policy::{ReclaimSplits, SharedTest};
 use crate::query::{Answer, Query, Tally};
-use crate::units::{Folio, Level, PageRange, Pfn};
+use crate::units::{Folio, Kind, Level, PageRange, Pfn};
 
 /// What is done with folios that others do not map.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +60,12 @@ fn advise(m: &Machine, mm: &Mm, (start, pages): (u64, u64), advice: Advice) -> O
         m.lru_drain();
         let stop = end.min(area.end);
         let mut at = start.max(area.start);
+        if m.device_of(area).is_some() {
+            // Pages of devices are passed over; but who looks below a PUD splits it (`walk_pud_range()`, mm/pagewalk.c).
+            dax::zap_puds(m, mm, area, (at, stop));
+            m.flush_gathered();
+            continue;
+        }
         while let Some(found) = mm.table.next_pmd(at, stop) {
             let next = stop.min(mm.table.pmd_end(found));
             // What a reclaim splits changes what the next folio is, so that they are found by page.
@@ -65,7 +73,7 @@ fn advise(m: &Machine, mm: &Mm, (start, pages): (u64, u64), advice: Advice) -> O
                 let Some(folio) = m.frames.folio(page).filter(|folio| folio.head == page) else { continue };
                 if advice == Advice::Pageout {
                     m.get_refs(folio, 1);
-                    reclaim(m, folio);
+                    reclaim_isolated(m, folio);
                 }
             }
             at = next;
@@ -154,16 +162,24 @@ fn mapped_once(m: &Machine, folio: Folio) -> bool {
 }
 
 /// Reclaims a folio that was isolated, with the reference that this took; it is dropped.
-fn reclaim(m: &Machine, folio: Folio) {
-    match swap_out(m, folio) {
+fn reclaim_isolated(m: &Machine, folio: Folio) {
+    match reclaim_one(m, folio) {
         Ok(Next::Done) => m.put_refs(folio, 1),
+        Ok(Next::Written) => {
+            write_or_free(m, folio);
+            m.put_refs(folio, 1);
+        }
         Ok(Next::Pieces) => {
-            let pieces: Vec<Folio> = folio.range().iter().filter_map(|page| m.frames.folio(page)).collect();
+            let mut pieces: Vec<Folio> =
+                folio.range().iter().filter_map(|page| m.frames.folio(page)).collect();
+            if m.policy.reclaim_takes_last_piece_first {
+                pieces[1..].reverse();
+            }
             for piece in pieces {
                 if piece.head != folio.head {
                     m.get_refs(piece, 1);
                 }
-                reclaim(m, piece);
+                reclaim_isolated(m, piece);
             }
         }
         Err(why) => {
@@ -174,21 +190,54 @@ fn reclaim(m: &Machine, folio: Folio) {
 }
 
 /// What became of a folio.
-enum Next {
-    /// It was swapped out.
+pub(super) enum Next {
+    /// It is done with.
     Done,
+    /// It is in the swap cache and nobody maps it: it has to be written.
+    Written,
     /// It was split, and its pieces have their turn.
     Pieces,
 }
 
-fn swap_out(m: &Machine, folio: Folio) -> Result<Next, Why> {
+fn reclaim_one(m: &Machine, folio: Folio) -> Result<Next, Why> {
     let places = rmap_walk::places(m, folio);
     let locks = |place: &Place| place.vma.locked && m.pages_in_vma(&place.mm, &place.vma, folio) > 0;
     if places.iter().any(locks) {
         return Err(Why::Locked);
     }
+    if m.policy.pageout_ages && is_accessed(folio, &places) {
+        return Err(Why::Accessed);
+    }
+    match folio.kind {
+        Kind::File | Kind::Shmem => reclaim::evict(m, folio, &places),
+        _ => swap_out(m, folio, &places),
+    }
+}
+
+/// Whether somebody accessed a folio through an entry that was not aged (`page_referenced()`, mm/rmap.c, v5.10,
+/// v6.1). Where the advice does not age entries nobody looks at them.
+fn is_accessed(folio: Folio, places: &[Place]) -> bool {
+    places.iter().any(|place| {
+        let table = &place.mm.table;
+        let mut at = place.start;
+        while at < place.end {
+            let (entry, next) = match table.pmd(at) {
+                Pmd::Leaf(entry) => (entry, table.pmd_end(at)),
+                _ => (table.read(at), at + 1),
+            };
+            let maps = entry.is_present() && !entry.is_zero() && folio.range().contains(entry.page());
+            if maps && !entry.is_old() {
+                return true;
+            }
+            at = next;
+        }
+        false
+    })
+}
+
+fn swap_out(m: &Machine, folio: Folio, places: &[Place]) -> Result<Next, Why> {
     if m.frames.has_flag(folio, FolioFlag::LazyFree) {
-        return lazyfree::drop_folio(m, folio, &places).map(|()| Next::Done);
+        return lazyfree::drop_folio(m, folio, places).map(|()| Next::Done);
     }
     if !m.swap.holds(folio) {
         let pinned = m.ask(Query::MaybeDmaPinned, folio.head, &mut Tally::off()).value() == Some(1);
@@ -210,13 +259,11 @@ fn swap_out(m: &Machine, folio: Folio) -> Result<Next, Why> {
     }
     let _folio = m.lock(Lock::Folio(folio.head));
     let _anon = m.lock(Lock::Anon(m.frames.mapping(folio).root));
-    for place in &places {
+    for place in places {
         unmap(m, folio, place);
     }
-    if m.refcount(folio) == 1 + folio.pages() as i32 {
-        write_or_free(m, folio);
-    }
-    Ok(Next::Done)
+    let unheld = m.refcount(folio) == 1 + folio.pages() as i32;
+    Ok(if unheld { Next::Written } else { Next::Done })
 }
 
 /// Whether reclaim splits a large folio rather than to swap it whole.

@@ -4,13 +4,13 @@
 //! (mm/ksm.c, v5.10, v6.1, v6.8); `unuse_pte()`, `try_to_unuse()` (mm/swapfile.c).
 
 use super::fault::{self, Access};
-use super::{Outcome, swap_cache};
+use super::{Outcome, shmem_swap, swap_cache};
 use crate::event::{Errno, Phase};
 use crate::machine::frames::{Content, Mapping};
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
-use crate::policy::SwapIn;
+use crate::policy::{SwapIn, SwapInFrees};
 use crate::units::{Folio, Kind, Order, PageRange, Pfn};
 
 /// A fault at `at`, where a swap entry stands. A write that may not go to the page as it is finds a read-only
@@ -26,16 +26,30 @@ pub(super) fn fault(m: &Machine, mm: &Mm, vma: &Vma, at: u64, access: Access) ->
     }
     let (start, pages) = batch(m, mm, vma, (at, entry), (folio, page));
     let first = mm.table.read(start);
-    let (exclusive, writable) = if m.policy.anon_exclusive {
+    let how = if m.policy.anon_exclusive {
         prepare_exclusive(m, vma, folio, (first, pages.len), access.writes())
     } else {
-        (false, prepare_by_mapcount(m, vma, folio, first, access.writes()))
+        let writable = prepare_by_mapcount(m, vma, folio, first, access.writes());
+        Prepared { exclusive: false, writable, leaves_cache: false }
     };
-    if writable {
+    if how.writable {
         m.swap.set_dirty(folio, true);
     }
-    map(m, mm, vma, (start, folio, pages), exclusive, writable);
+    map(m, mm, vma, (start, folio, pages), how.exclusive, how.writable);
+    if how.leaves_cache {
+        swap_cache::try_free(m, folio);
+    }
     Ok(())
+}
+
+/// How pages are to be mapped that a fault brings back.
+struct Prepared {
+    /// They are marked exclusive.
+    exclusive: bool,
+    /// The entries allow writing.
+    writable: bool,
+    /// Once they are mapped their folio leaves the swap cache, if no swap entry needs it any more.
+    leaves_cache: bool,
 }
 
 /// As a read fault, for a collapse, which does not wait: `false` if the page is only being read now. What is known
@@ -108,17 +122,18 @@ fn batch(
     if mm.table.read(start) == expected { (start, folio.range()) } else { one }
 }
 
-/// From 5.19 on: takes the entries from their slots; says whether the pages are exclusive, and whether they
-/// may be written.
+/// From 5.19 on: takes the entries from their slots; says whether the pages are exclusive, whether they may be
+/// written, and whether the swap cache is given up behind the mapping.
 fn prepare_exclusive(
     m: &Machine,
     vma: &Vma,
     folio: Folio,
     (first, pages): (Entry, u32),
     writes: bool,
-) -> (bool, bool) {
+) -> Prepared {
+    let frees = m.policy.swap_in_frees;
     // A batch may hold the reference that makes the page look shared.
-    if writes && m.holders.lru_batch().contains(&folio.head) {
+    if writes && frees != SwapInFrees::IfExclusive && m.holders.lru_batch().contains(&folio.head) {
         m.lru_drain();
     }
     for slot in first.slot()..first.slot() + pages {
@@ -126,11 +141,20 @@ fn prepare_exclusive(
     }
     // The cache's references, and the caller's: then it is likely that nobody else needs the folio.
     let cached = if m.policy.swap_in == SwapIn::WholeFolio { folio.pages() as i32 } else { 1 };
-    if m.swap.is_full() || vma.locked || (writes && m.refcount(folio) == 1 + cached) {
+    let merged = folio.kind == Kind::Ksm;
+    let alone = || !merged && m.refcount(folio) == 1 + cached;
+    let anyway = m.swap.is_full() || vma.locked;
+    if frees == SwapInFrees::BeforeMapping && (anyway || (writes && alone())) {
         swap_cache::try_free(m, folio);
     }
-    let exclusive = folio.kind != Kind::Ksm && (first.is_exclusive() || m.refcount(folio) == 1);
-    (exclusive, exclusive && writes)
+    let by_references = frees != SwapInFrees::IfExclusive && m.refcount(folio) == 1;
+    let exclusive = !merged && (first.is_exclusive() || by_references);
+    let leaves_cache = match frees {
+        SwapInFrees::BeforeMapping => false,
+        SwapInFrees::UnlessExclusive => anyway || (writes && !exclusive && alone()),
+        SwapInFrees::IfExclusive => anyway || (writes && exclusive),
+    };
+    Prepared { exclusive, writable: exclusive && writes, leaves_cache }
 }
 
 /// Up to 5.18: takes the entry from its slot; says whether the page may be written.
@@ -183,6 +207,7 @@ pub fn swapoff(m: &Machine) -> Outcome {
     if !m.swap.is_on() {
         return Err(Errno::Einval);
     }
+    shmem_swap::swapoff(m)?;
     for mm in m.mms() {
         let areas = mm.vmas.borrow().all().to_vec();
         for area in &areas {

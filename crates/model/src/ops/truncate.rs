@@ -6,7 +6,7 @@
 //! `unmap_mapping_range()` (mm/memory.c).
 
 use super::split::{self, Request};
-use super::{rmap_walk, zap};
+use super::{rmap_walk, shmem_swap, zap};
 use crate::machine::Machine;
 use crate::machine::files::File;
 use crate::machine::frames::AnonRoot;
@@ -122,16 +122,39 @@ fn unmap_range(m: &Machine, file: &File, (start, end): (u64, u64), copies: Copie
 fn remove_range(m: &Machine, file: &File, range: (u64, u64)) {
     let (start, end) = range;
     remove_whole(m, file, range);
+    shmem_swap::free_range(m, file, range, false);
+    bring_back(m, file, start);
     let at_start = file.cache.folio_from(m, start, start + 1);
     let mut cut_end = true;
     if let Some((index, folio)) = at_start {
         let done = cut(m, file, (index, folio), range);
-        cut_end = done || index + u64::from(folio.pages()) < end;
+        let reaches_end = index + u64::from(folio.pages()) >= end;
+        cut_end = done || !reaches_end;
+        if !reaches_end {
+            bring_back(m, file, end - 1);
+        }
+    } else {
+        bring_back(m, file, end - 1);
     }
     if let Some((index, folio)) = file.cache.folio_from(m, end - 1, end).filter(|_| cut_end) {
         cut(m, file, (index, folio), range);
     }
     remove_whole(m, file, range);
+    shmem_swap::free_range(m, file, range, true);
+}
+
+/// Brings a page back from swap whose folio reaches out of the range, so that it can be cut; not behind the end of the
+/// file (`shmem_get_partial_folio()`, mm/shmem.c, v6.1 to v7.2). Without memory it stays where it is.
+fn bring_back(m: &Machine, file: &File, index: u64) {
+    if index < file.size.get() {
+        let _ = shmem_swap::swap_in(m, file, index);
+    }
+}
+
+/// Whether the kernel never comes back from making a file so short: part of a large folio that is swapped out lies
+/// behind the new end (6.12.107, 6.18.44 and 7.2.13 as they ran).
+pub fn never_ends(m: &Machine, file: AnonRoot, size: u64) -> bool {
+    shmem_swap::truncation_never_ends(m, &m.file(file), size)
 }
 
 /// Removes the folios that lie within the range.

@@ -176,6 +176,37 @@ pub enum SwapIn {
     WholeFolio,
 }
 
+/// When a fault on a swap entry takes the folio out of the swap cache, where swap is not short.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SwapInFrees {
+    /// Before it is mapped for writing, if nobody else seems to hold it.
+    BeforeMapping,
+    /// Once it is mapped, where the fault could not give write access and nobody else seems to hold it.
+    UnlessExclusive,
+    /// Once it is mapped for writing.
+    IfExclusive,
+}
+
+/// Which large folios of the page cache reclaim splits before it looks at them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReclaimSplitsFiles {
+    /// All.
+    All,
+    /// Those of shared memory.
+    Shmem,
+    /// None: shared memory goes to swap whole.
+    None,
+}
+
+/// What truncation does to the entry of a large folio that is swapped out and reaches across the new end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LargeSwapTruncate {
+    /// It is freed with all its pages, those before the new end too.
+    FreesAll,
+    /// It is left alone and looked for again, for ever.
+    NeverEnds,
+}
+
 /// What a fault maps of a large file folio by PTEs, where it does not map around itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum FileFault {

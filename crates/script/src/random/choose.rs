@@ -126,6 +126,8 @@ pub(super) struct Chooser {
     mapped_files: bool,
     /// So were devices.
     mapped_dax: bool,
+    /// Pages of files may have been swapped out.
+    swapped_files: bool,
     files: Vec<File>,
     pub(super) processes: BTreeMap<&'static str, Process>,
     pub(super) pool: Pool,
@@ -157,6 +159,7 @@ impl Chooser {
             with_files,
             mapped_files: false,
             mapped_dax: false,
+            swapped_files: false,
             files: Vec::new(),
             processes: BTreeMap::from([(PROCESSES[0], Process::default())]),
             pool: Pool::default(),
@@ -264,13 +267,15 @@ impl Chooser {
                 self.removed_huge(name, &mapping);
                 ProcessVerb::Madvise(region, Advice::Remove)
             }
-            Kind::Pageout if self.mapped_files => return None,
             // Without swap it only splits, or drops what MADV_FREE gave up.
             Kind::Pageout if !self.swap && self.prng.chance(1, 2) => return None,
             Kind::Pageout if self.prng.chance(1, 5) => {
                 ProcessVerb::Madvise(self.region(name)?.2, Advice::Cold)
             }
-            Kind::Pageout => ProcessVerb::Madvise(self.region(name)?.2, Advice::Pageout),
+            Kind::Pageout => {
+                self.swapped_files |= self.swap && self.mapped_files;
+                ProcessVerb::Madvise(self.region(name)?.2, Advice::Pageout)
+            }
             _ => unreachable!("the kernel's"),
         };
         Some((verb, Outcome::Any))
@@ -530,6 +535,14 @@ impl Chooser {
                 let pages = self.prng.below(pages + 1);
                 (Size::Pages(pages), pages)
             }
+        };
+        let pmd = 1 << self.pmd_order;
+        let (size, pages) = if self.swapped_files && pages % pmd != 0 {
+            // Some kernels never come back from cutting a folio that is swapped out.
+            let whole = pages - pages % pmd;
+            (Size::Pages(whole), whole)
+        } else {
+            (size, pages)
         };
         self.files[index].pages = pages;
         Some(KernelVerb::Truncate { file, size })

@@ -70,6 +70,11 @@ impl Runner<'_> {
             let error = Diagnostic::error("this size is not a number of pages", span, "in this step");
             Finding::scenario(error.help("sizes are multiples of 4K and fit 64 bits"))
         })?;
+        if truncate::never_ends(&self.machine, file, pages) {
+            let what = "a truncation that this kernel never returns from, since a large folio is swapped out of \
+                        which a part lies behind the new end,";
+            return Err(Finding::not_modelled(what, span));
+        }
         truncate::truncate(&self.machine, file, pages);
         Ok(Ok(()))
     }
@@ -125,10 +130,5 @@ impl Runner<'_> {
             _ => mmap::map(m, mm, range, protection, advice),
         }
         Ok(())
-    }
-
-    /// Whether a range of addresses maps a file.
-    pub(super) fn maps_file(&self, mm: &Mm, (start, pages): (u64, u64)) -> bool {
-        mm.vmas.borrow().overlapping(start, start + pages).iter().any(|vma| vma.file.is_some())
     }
 }
