@@ -9,7 +9,7 @@
 
 use super::rmap_walk::{self, Place};
 use super::split::{self, Request};
-use super::{Outcome, lazyfree, reclaim, split_pmd, swap_cache};
+use super::{Outcome, dax, lazyfree, reclaim, split_pmd, swap_cache};
 use crate::event::{Errno, Phase, Refusal, Why};
 use crate::field::Field;
 use crate::machine::frames::FolioFlag;
@@ -60,6 +60,12 @@ fn advise(m: &Machine, mm: &Mm, (start, pages): (u64, u64), advice: Advice) -> O
         m.lru_drain();
         let stop = end.min(area.end);
         let mut at = start.max(area.start);
+        if m.device_of(area).is_some() {
+            // Pages of devices are passed over; but who looks below a PUD splits it (`walk_pud_range()`, mm/pagewalk.c).
+            dax::zap_puds(m, mm, area, (at, stop));
+            m.flush_gathered();
+            continue;
+        }
         while let Some(found) = mm.table.next_pmd(at, stop) {
             let next = stop.min(mm.table.pmd_end(found));
             // What a reclaim splits changes what the next folio is, so that they are found by page.
