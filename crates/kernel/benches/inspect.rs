@@ -1,8 +1,9 @@
 //! `mapcount inspect` beside those that do a part of it: `cargo build --release && cargo bench -p mapcount-kernel --bench inspect`,
 //! as root. Builds its own target processes; `MAPCOUNT_BENCH_MIB` sets their size, else it is 8 GiB where memory allows.
 //!
-//! What is compared are whole commands, and a pass over /proc/kpageflags, below which no reader of it can get. A peer that is
-//! not on the PATH is left out by name.
+//! What is compared are whole commands, run by turns, and a pass over /proc/kpageflags, below which no reader of it can get.
+//! The peers are of tools/mm in the kernel's source; they are looked for on the PATH, or where `MAPCOUNT_THPMAPS` and
+//! `MAPCOUNT_PAGE_TYPES` say. One that is not there is left out by name.
 
 #[path = "inspect/target.rs"]
 mod target;
@@ -77,30 +78,71 @@ fn run(command: &[&str]) -> Option<i64> {
     (status == 0).then_some(memory)
 }
 
+/// A peer's program.
+fn peer(name: &str, variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| name.to_owned())
+}
+
+fn thpmaps() -> String {
+    peer("thpmaps", "MAPCOUNT_THPMAPS")
+}
+
+fn page_types() -> String {
+    peer("page-types", "MAPCOUNT_PAGE_TYPES")
+}
+
 /// A command without the folder of its program.
 fn shown(command: &[&str]) -> String {
     let program = command.first().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     [&[program], &command[1..]].concat().join(" ")
 }
 
-/// Measures a command; says so if it is left out.
-fn measure(command: &[&str]) -> Option<(Duration, i64)> {
-    let name = shown(command);
-    if run(command).is_none() {
-        println!("  left out: {name} (not there, or it fails)");
-        return None;
+/// What was measured of a command: the median of its times, and its greatest memory in KiB.
+type Measured = Option<(Duration, i64)>;
+
+/// Runs commands by turns, so that what else the machine does falls on all of them, and prints how they did. One that is
+/// not there, or fails, is left out.
+fn measure(commands: &[Vec<&str>]) -> Vec<Measured> {
+    // The first run of each is none of the samples: it finds out whether it works, and warms caches.
+    let works: Vec<bool> = commands.iter().map(|command| run(command).is_some()).collect();
+    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); commands.len()];
+    let mut memory: Vec<i64> = vec![0; commands.len()];
+    for _ in 0..SAMPLES {
+        for (index, command) in commands.iter().enumerate().filter(|(index, _)| works[*index]) {
+            let start = Instant::now();
+            let used = run(command).unwrap_or(0);
+            times[index].push(start.elapsed());
+            memory[index] = memory[index].max(used);
+        }
     }
-    let (time, memory) = median(|| run(command).unwrap_or(0));
-    println!("  {name:<64} {:>9.1} ms {memory:>8} KiB", time.as_secs_f64() * 1e3);
-    Some((time, memory))
+    let mut measured = Vec::new();
+    for (index, command) in commands.iter().enumerate() {
+        let name = shown(command);
+        if !works[index] {
+            println!("  left out: {name} (not there, or it fails)");
+            measured.push(None);
+            continue;
+        }
+        times[index].sort_unstable();
+        let (time, least) = (times[index][SAMPLES / 2], times[index][0]);
+        println!(
+            "  {name:<64} {:>9.1} ms (least {:.1}) {:>8} KiB",
+            time.as_secs_f64() * 1e3,
+            least.as_secs_f64() * 1e3,
+            memory[index]
+        );
+        measured.push(Some((time, memory[index])));
+    }
+    measured
 }
 
-fn ratio(ours: (Duration, i64), peer: Option<(Duration, i64)>, name: &str) {
-    if let Some((time, memory)) = peer {
+/// Prints how much faster the first of two is, and what part of the other's memory it takes.
+fn ratio(ours: Measured, peer: Measured, name: &str, goal: &str) {
+    if let (Some(ours), Some((time, memory))) = (ours, peer) {
         let times = time.as_secs_f64() / ours.0.as_secs_f64();
+        let part = ours.1 as f64 / memory as f64;
         println!(
-            "  mapcount is {times:.1} times as fast as {name}, with {:.2} of its memory",
-            ours.1 as f64 / memory as f64
+            "  mapcount is {times:.1} times as fast as {name}, with {part:.2} of its memory; goal: {goal}"
         );
     }
 }
@@ -115,8 +157,9 @@ fn pass(path: &str) -> Option<()> {
 
 fn census(program: &std::path::Path) {
     println!("census of all memory");
-    let program = program.to_string_lossy();
-    let Some(ours) = measure(&[&program, "inspect", "--census", "--format", "json"]) else { return };
+    let (program, page_types) = (program.to_string_lossy(), page_types());
+    let commands = [vec![&program, "inspect", "--census", "--format", "json"], vec![&page_types[..]]];
+    let [ours, peer] = measure(&commands)[..] else { return };
     let (floor, read) = median(|| pass("/proc/kpageflags"));
     if read.is_some() {
         println!(
@@ -124,18 +167,12 @@ fn census(program: &std::path::Path) {
             "a pass over /proc/kpageflags, without a thought",
             floor.as_secs_f64() * 1e3
         );
-        println!(
-            "  mapcount is {:.1} times as fast as that pass",
-            floor.as_secs_f64() / ours.0.as_secs_f64()
-        );
     }
-    let peer = measure(&["page-types"]);
-    ratio(ours, peer, "page-types");
+    ratio(ours, peer, "page-types", "12 times");
 }
 
 fn process(program: &std::path::Path, title: &str, shape: Shape, mib: usize) {
     println!("a process of {mib} MiB: {title}");
-    let program = program.to_string_lossy();
     let Some(target) = Target::new(shape, mib) else {
         println!("  left out: no memory for it");
         return;
@@ -145,12 +182,26 @@ fn process(program: &std::path::Path, title: &str, shape: Shape, mib: usize) {
     for line in smaps.lines().filter(|line| line.starts_with("Rss:") || line.starts_with("AnonHugePages:")) {
         println!("  {}", line.split_whitespace().collect::<Vec<_>>().join(" "));
     }
-    let Some(ours) = measure(&[&program, "inspect", "--pid", &pid, "--format", "json"]) else { return };
-    measure(&[&program, "inspect", "--pid", &pid, "--pagemap", "--format", "json"]);
-    measure(&[&program, "inspect", "--pid", &pid, "--observer", "proc", "--format", "json"]);
-    measure(&["cat", &format!("/proc/{pid}/smaps_rollup")]);
-    ratio(ours, measure(&["thpmaps", "--pid", &pid, "--rollup"]), "thpmaps");
-    ratio(ours, measure(&["page-types", "-p", &pid]), "page-types -p");
+    let (program, thpmaps, page_types) = (program.to_string_lossy(), thpmaps(), page_types());
+    let rollup = format!("/proc/{pid}/smaps_rollup");
+    let inspect = |more: &[&'static str]| {
+        let words = [&program, "inspect", "--pid", &pid, "--format", "json"];
+        [
+            &words.map(|word| word.to_owned())[..],
+            &more.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(),
+        ]
+        .concat()
+    };
+    let ways = [inspect(&[]), inspect(&["--pagemap"]), inspect(&["--observer", "proc"])];
+    let mut commands: Vec<Vec<&str>> =
+        ways.iter().map(|words| words.iter().map(String::as_str).collect()).collect();
+    commands.push(vec![&thpmaps, "--pid", &pid, "--rollup"]);
+    commands.push(vec![&page_types, "-p", &pid]);
+    commands.push(vec!["cat", &rollup]);
+    let measured = measure(&commands);
+    let goals = if shape == Shape::Mixed { ["10 times, 0.10", "none"] } else { ["12 times", "3.5 times"] };
+    ratio(measured[0], measured[3], "thpmaps", goals[0]);
+    ratio(measured[0], measured[4], "page-types -p", goals[1]);
 }
 
 /// What a process that maps and unmaps all the time has left of its speed while it is looked at.

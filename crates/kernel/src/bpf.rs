@@ -7,6 +7,7 @@ mod program;
 mod sys;
 
 use std::io;
+use std::ops::Range;
 
 use crate::Unavailable;
 use crate::memory::{Memory, Span};
@@ -119,6 +120,27 @@ impl Memory for Bpf {
             .map_err(|error| refused("running a BPF program", &error))?;
         visit(self.went_well(0).then(|| self.data(0, span.words)));
         Ok(())
+    }
+
+    fn look_at_parts(
+        &mut self,
+        window: Span,
+        parts: &[Range<usize>],
+        visit: &mut dyn FnMut(Option<&[u64]>),
+    ) -> Result<(), Unavailable> {
+        let mut copies = [(0, 0, 0); ENTRIES];
+        for (copy, part) in copies.iter_mut().zip(parts) {
+            let place = part.start * 8;
+            *copy = (window.address.wrapping_add(place as u64), place, part.len() * 8);
+        }
+        self.run(&copies[..parts.len()]).map_err(|error| refused("running a BPF program", &error))?;
+        let went_well = (0..parts.len()).all(|entry| self.went_well(entry));
+        visit(went_well.then(|| self.data(0, window.words)));
+        Ok(())
+    }
+
+    fn twin(&self) -> Option<Box<dyn Memory>> {
+        Some(Box::new(Bpf::load().ok()?))
     }
 
     fn task(&mut self) -> Result<Option<u64>, Unavailable> {

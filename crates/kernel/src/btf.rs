@@ -4,6 +4,7 @@
 //! any size. What makes no sense is an error or is not found; work and memory stay bounded by the blob's size.
 //! Format: Documentation/bpf/btf.rst (v7.2).
 
+mod blob;
 #[cfg(test)]
 pub(crate) mod build;
 #[cfg(test)]
@@ -12,10 +13,11 @@ mod walk;
 
 use std::fmt;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::Unavailable;
+use blob::{Blob, Mapped};
 
 pub use walk::{Flat, Place};
 
@@ -48,7 +50,7 @@ pub(crate) enum Kind {
 
 /// The types of a kernel.
 pub struct Btf {
-    data: Vec<u8>,
+    data: Blob,
     /// Where each type starts in `data`, from type 1 on.
     starts: Vec<u32>,
     /// The strings: from here to here in `data`.
@@ -116,10 +118,13 @@ impl Btf {
     /// # Errors
     /// If it is not well-formed.
     pub fn parse(data: Vec<u8>) -> Result<Btf, BtfError> {
-        let data = match section(&data) {
+        Btf::of(Blob::Read(match section(&data) {
             Some((from, to)) => data[from..to].to_vec(),
             None => data,
-        };
+        }))
+    }
+
+    fn of(data: Blob) -> Result<Btf, BtfError> {
         match u16_at(&data, 0) {
             Some(0xeb9f) => {}
             Some(0x9feb) => return Err(BtfError::BigEndian),
@@ -160,11 +165,22 @@ impl Btf {
             }
             .to_owned()
         };
-        let mut data = Vec::new();
-        fs::File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut data)).map_err(
-            |error| Unavailable::new(format!("{}: {error}", path.display()), remedy("name a file with BTF")),
-        )?;
-        Btf::parse(data).map_err(|error| {
+        let unreadable = |error: io::Error| {
+            Unavailable::new(format!("{}: {error}", path.display()), remedy("name a file with BTF"))
+        };
+        let file = fs::File::open(path).map_err(unreadable)?;
+        // Another file may become shorter while it is mapped.
+        let mapped = if is_live { Mapped::live(&file).ok() } else { None };
+        let parsed = match mapped {
+            Some(mapped) => Btf::of(Blob::Mapped(mapped)),
+            None => {
+                let length = file.metadata().map_or(0, |metadata| metadata.len().min(MOST_BYTES));
+                let mut data = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
+                file.take(MOST_BYTES).read_to_end(&mut data).map_err(unreadable)?;
+                Btf::parse(data)
+            }
+        };
+        parsed.map_err(|error| {
             Unavailable::new(
                 format!("{}: {error}", path.display()),
                 remedy("name a blob of BTF or a vmlinux with a section .BTF"),
@@ -253,7 +269,8 @@ impl Btf {
 /// Where each type starts.
 fn starts(data: &[u8], (from, to): (usize, usize)) -> Result<Vec<u32>, BtfError> {
     let types = &data[..to];
-    let mut starts = Vec::new();
+    // Most types take 12 to 36 bytes.
+    let mut starts = Vec::with_capacity((to - from) / 24);
     let mut at = from;
     while at < to {
         let id = starts.len() as u32 + 1;

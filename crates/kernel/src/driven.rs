@@ -3,11 +3,11 @@
 use mapcount_script::ast::{Action, Hold, Item, KernelVerb, Scenario, Step};
 use mapcount_script::trace::{self, VERSION};
 
-use crate::Unavailable;
-use crate::observer::{self, Observer};
+use crate::observer::{self, Observation, Observer};
 use crate::signals::interrupted;
 use crate::statistics::Statistics;
 use crate::subject::{Ended, Options, Subject, Trouble};
+use crate::{Unavailable, live};
 
 /// A recording's step is looked at so often until two looks agree.
 const SAME: u32 = 6;
@@ -16,7 +16,11 @@ const SAME: u32 = 6;
 pub struct Driven {
     subject: Subject,
     observer: Box<dyn Observer>,
+    /// What observers that see more lack.
+    lacking: observer::Lacking,
     kernel: String,
+    /// The release whose behaviour it has, which is what recordings name.
+    patched: String,
     statistics: Option<Statistics>,
     /// Nobody else was seen to use memory.
     is_quiet: bool,
@@ -41,16 +45,19 @@ impl Driven {
     /// # Errors
     /// What is missing: root, transparent huge pages, an observer.
     pub fn open(choice: observer::Choice, options: &Options) -> Result<Driven, Unavailable> {
-        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").map_err(|error| {
-            Unavailable::new(format!("/proc/sys/kernel/osrelease: {error}"), "mount procfs on /proc")
-        })?;
+        let (kernel, patched) = (live::release()?, live::patched_release()?);
         // Processes come from a fork of this program while it is small.
         let subject = Subject::start(options)?;
-        let observer = observer::open(choice)?;
+        let (observer, lacking) = match choice {
+            observer::Choice::Auto => observer::best()?,
+            one => (observer::open(one)?, Vec::new()),
+        };
         Ok(Driven {
             subject,
             observer,
-            kernel: release.trim().to_owned(),
+            lacking,
+            kernel,
+            patched,
             statistics: None,
             is_quiet: false,
             retries: 0,
@@ -67,11 +74,10 @@ impl Driven {
         let mut statistics = Statistics::new()?;
         let verdict = match watch {
             Watch::Never => Err("not asked for".to_owned()),
-            Watch::Always => Ok(()),
-            Watch::IfQuiet => {
+            Watch::Always | Watch::IfQuiet => {
                 let quiet = statistics.is_quiet(&self.subject.own_processes());
                 self.is_quiet = quiet.is_ok();
-                quiet
+                if watch == Watch::Always { Ok(()) } else { quiet }
             }
         };
         self.observer.watch_system(false)?;
@@ -98,6 +104,11 @@ impl Driven {
         &self.subject
     }
 
+    /// The release whose behaviour the kernel has: its own, or the level of fixes that it says it has.
+    pub fn patched_release(&self) -> &str {
+        &self.patched
+    }
+
     /// The release of the kernel, as it says itself.
     pub fn kernel(&self) -> &str {
         &self.kernel
@@ -106,6 +117,11 @@ impl Driven {
     /// Which observer looks.
     pub fn observer(&self) -> &'static str {
         self.observer.name()
+    }
+
+    /// What observers that see more than this one lack, if it was chosen because it is there.
+    pub fn lacking(&self) -> &[(&'static str, Unavailable)] {
+        &self.lacking
     }
 
     /// Readings that had to be repeated, and observations that never came to rest, so far.
@@ -128,7 +144,7 @@ impl Driven {
         Ok(begun)
     }
 
-    /// Does a step and looks at what it left.
+    /// Does a step and looks once at what it left. What is not as expected is to be looked at again.
     ///
     /// # Errors
     /// If the step makes no sense, or the machine is out of control.
@@ -140,14 +156,15 @@ impl Driven {
         self.subject.settle();
         let mut seen = trace::Step {
             v: Some(VERSION),
-            kernel: Some(self.kernel.clone()),
+            kernel: Some(self.patched.clone()),
             scenario: Some(scenario.to_owned()),
             step: number,
             op: step.text.to_string(),
             outcome: Some(outcome.to_owned()),
             ..trace::Step::default()
         };
-        self.look(&mut seen)?;
+        let observation = self.observer.glance(&self.subject.watched())?;
+        self.take(observation, &mut seen)?;
         Ok(Seen::Step(Box::new(seen)))
     }
 
@@ -158,7 +175,8 @@ impl Driven {
     /// If the machine is out of control.
     pub fn look_again(&mut self, seen: &mut trace::Step, round: u32) -> Result<(), Trouble> {
         self.subject.settle_thoroughly(round);
-        self.look(seen)
+        let observation = self.observer.observe(&self.subject.watched())?;
+        self.take(observation, seen)
     }
 
     /// Runs a scenario and looks at each step until two looks agree. What it expects is not looked at. Stops
@@ -187,7 +205,12 @@ impl Driven {
             if interrupted() {
                 return Ok(Recorded { steps, stopped: Some("interrupted".to_owned()) });
             }
-            match self.step(step, number as u64, name)? {
+            // What others disturb is no evidence.
+            let seen = match self.lacks(&step.action) {
+                Some(why) => Seen::Unsupported(why.to_owned()),
+                None => self.step(step, number as u64, name)?,
+            };
+            match seen {
                 Seen::Unsupported(why) => {
                     let why = format!("step {number} `{}`: {why}", step.text);
                     return Ok(Recorded { steps, stopped: Some(why) });
@@ -215,8 +238,7 @@ impl Driven {
         self.subject.end()
     }
 
-    fn look(&mut self, seen: &mut trace::Step) -> Result<(), Trouble> {
-        let observation = self.observer.observe(&self.subject.watched())?;
+    fn take(&mut self, observation: Observation, seen: &mut trace::Step) -> Result<(), Trouble> {
         self.retries += observation.retries;
         self.unsettled += u64::from(!observation.settled);
         seen.processes = Some(observation.processes);

@@ -177,7 +177,7 @@ impl Memory for Kcore {
     }
 
     fn chunk_words(&self) -> usize {
-        1 << 16
+        1 << 15
     }
 
     fn look(&mut self, span: Span, visit: &mut dyn FnMut(Option<&[u64]>)) -> Result<(), Unavailable> {

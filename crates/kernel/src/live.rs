@@ -22,7 +22,7 @@ use crate::vmemmap;
 ///
 /// # Errors
 /// Without procfs.
-fn patched_release() -> Result<String, Unavailable> {
+pub fn patched_release() -> Result<String, Unavailable> {
     let release = release()?;
     let version = fs::read_to_string("/proc/sys/kernel/version").unwrap_or_default();
     Ok(patch_level(&release, &version).unwrap_or(release))

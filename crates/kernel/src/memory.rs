@@ -1,5 +1,7 @@
 //! The kernel's own memory, read-only.
 
+use std::ops::Range;
+
 use crate::Unavailable;
 
 /// A range of kernel addresses to read.
@@ -12,7 +14,7 @@ pub(crate) struct Span {
 }
 
 /// A way to read kernel memory.
-pub(crate) trait Memory {
+pub(crate) trait Memory: Send {
     /// Appends the words of all `spans` to `into`, one span behind the other, and to `readable` for each span
     /// whether it could be read; one that could not is zeroes.
     fn read(
@@ -28,6 +30,23 @@ pub(crate) trait Memory {
     /// Shows `visit` the words from `address` on, without a copy where that can be done; `None` if they cannot
     /// be read. `words` is at most [`Memory::chunk_words`].
     fn look(&mut self, span: Span, visit: &mut dyn FnMut(Option<&[u64]>)) -> Result<(), Unavailable>;
+
+    /// Shows `visit` the words of `window`, at most [`Memory::chunk_words`], when `parts` of it have been read: ranges of
+    /// its words, 32 at most. Elsewhere stands what the calls before this one have left, or what is there. `None` if a
+    /// part cannot be read.
+    fn look_at_parts(
+        &mut self,
+        window: Span,
+        _parts: &[Range<usize>],
+        visit: &mut dyn FnMut(Option<&[u64]>),
+    ) -> Result<(), Unavailable> {
+        self.look(window, visit)
+    }
+
+    /// Another way to the same memory, for another thread; `None` if there is none.
+    fn twin(&self) -> Option<Box<dyn Memory>> {
+        None
+    }
 
     /// The `task_struct` of this thread or of its process.
     fn task(&mut self) -> Result<Option<u64>, Unavailable>;

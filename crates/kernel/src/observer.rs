@@ -89,21 +89,24 @@ pub fn open(choice: Choice) -> Result<Box<dyn Observer>, Unavailable> {
     }
 }
 
-/// The observer that sees most of those that are there, and what those that see more lack.
+/// What observers lack, each with its name.
+pub type Lacking = Vec<(&'static str, Unavailable)>;
+
+/// The observer that sees most of those that are there, and what those that see more lack, by their names.
 ///
 /// # Errors
 /// What the best of all lacks, if none is there.
-pub fn best() -> Result<(Box<dyn Observer>, Vec<Unavailable>), Unavailable> {
+pub fn best() -> Result<(Box<dyn Observer>, Lacking), Unavailable> {
     let mut lacking = Vec::new();
-    for choice in [Choice::Bpf, Choice::Kcore, Choice::Proc] {
+    for (name, choice) in [("bpf", Choice::Bpf), ("kcore", Choice::Kcore), ("proc", Choice::Proc)] {
         match open(choice) {
             // BPF and kcore see the same.
             Ok(observer) if choice == Choice::Kcore => return Ok((observer, Vec::new())),
             Ok(observer) => return Ok((observer, lacking)),
-            Err(missing) => lacking.push(missing),
+            Err(missing) => lacking.push((name, missing)),
         }
     }
-    Err(lacking.swap_remove(0))
+    Err(lacking.swap_remove(0).1)
 }
 
 /// A way to look at a kernel.
@@ -118,7 +121,14 @@ pub trait Observer {
     /// Where the kernel does not show them.
     fn watch_system(&mut self, on: bool) -> Result<(), Unavailable>;
 
-    /// What `processes` map now.
+    /// What `processes` map now, by one reading. What others change while it goes on may be torn: this is for whoever
+    /// looks again before he believes what he did not expect.
+    ///
+    /// # Errors
+    /// Where the kernel does not let it look any more.
+    fn glance(&mut self, processes: &[Watched]) -> Result<Observation, Unavailable>;
+
+    /// What `processes` map now, read until two readings agree.
     ///
     /// # Errors
     /// Where the kernel does not let it look any more.

@@ -23,8 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The settings, and who restores them.
 pub(crate) struct Settings {
     keeper: Keeper,
-    /// What was set, and is now, by file.
-    now: BTreeMap<PathBuf, String>,
+    /// What was set, and is now, by file; and whether the keeper knows what it was before.
+    now: BTreeMap<PathBuf, (String, bool)>,
+    /// What a scenario starts from, as far as this kernel has it; empty until that is known.
+    quiet: Vec<(PathBuf, &'static str)>,
 }
 
 impl Settings {
@@ -36,7 +38,7 @@ impl Settings {
         let lock = lock()?;
         let keeper = Keeper::start(&lock)
             .map_err(|error| Unavailable::new(format!("cannot fork: {error}"), "end other processes"))?;
-        Ok(Settings { keeper, now: BTreeMap::new() })
+        Ok(Settings { keeper, now: BTreeMap::new(), quiet: Vec::new() })
     }
 
     /// The process that restores them.
@@ -51,23 +53,27 @@ impl Settings {
     /// does not take.
     pub(crate) fn set(&mut self, path: impl AsRef<Path>, value: &str) -> io::Result<()> {
         let path = path.as_ref();
-        match self.now.get_mut(path) {
-            Some(now) if now == value => Ok(()),
-            Some(now) => {
-                write(path, value)?;
-                value.clone_into(now);
-                Ok(())
-            }
-            None => {
-                let before = selected(&fs::read_to_string(path)?).to_owned();
-                self.keeper.remember(&Undo::Write(path, &before))?;
-                if before != value {
-                    write(path, value)?;
-                }
-                self.now.insert(path.to_owned(), value.to_owned());
-                Ok(())
-            }
+        if let Some((now, _)) = self.now.get(path)
+            && now == value
+        {
+            return Ok(());
         }
+        let (before, is_known) = match self.now.remove(path) {
+            Some(known) => known,
+            None => (selected(&fs::read_to_string(path)?).to_owned(), false),
+        };
+        if before == value {
+            // What is as it has to be is not restored either: somebody else may change it meanwhile.
+            self.now.insert(path.to_owned(), (before, is_known));
+            return Ok(());
+        }
+        if !is_known {
+            self.keeper.remember(&Undo::Write(path, &before))?;
+        }
+        let written = write(path, value);
+        let now = if written.is_ok() { value.to_owned() } else { before };
+        self.now.insert(path.to_owned(), (now, true));
+        written
     }
 
     /// Has something else undone in the end.
@@ -83,19 +89,24 @@ impl Settings {
     /// # Errors
     /// Those of writing what it has.
     pub(crate) fn quiet(&mut self) -> Result<(), Unavailable> {
-        for (path, value) in quiet::settings() {
-            match self.set(&path, value) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                // A kernel that does not take the value has no such behaviour either.
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
-                Err(error) => {
-                    let what = format!("cannot set {} to {value}: {error}", path.display());
-                    return Err(Unavailable::new(what, "run as root, where sysfs and procfs can be written"));
-                }
-            }
+        let mut settings = std::mem::take(&mut self.quiet);
+        if settings.is_empty() {
+            settings.extend(quiet::settings());
         }
-        Ok(())
+        let mut failed = None;
+        settings.retain(|(path, value)| match self.set(path, value) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            // A kernel that does not take the value has no such behaviour either.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => false,
+            Err(error) => {
+                let what = format!("cannot set {} to {value}: {error}", path.display());
+                failed = Some(Unavailable::new(what, "run as root, where sysfs and procfs can be written"));
+                true
+            }
+        });
+        self.quiet = settings;
+        failed.map_or(Ok(()), Err)
     }
 }
 

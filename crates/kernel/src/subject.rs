@@ -5,12 +5,14 @@
 //! program. Steps are done one after the other, on one CPU, so that pages that wait for the LRU wait in the
 //! batches of that CPU.
 
+mod abilities;
 mod drain;
 mod errno;
 mod exit;
 mod files;
 mod idle;
 mod kernel;
+mod khugepaged;
 mod ksm;
 mod process;
 mod raw;
@@ -31,6 +33,7 @@ use mapcount_script::diagnostic::Diagnostic;
 use crate::Unavailable;
 use crate::observer::{Watched, Window};
 use crate::settings::Settings;
+use abilities::Abilities;
 use drain::Drain;
 use files::Files;
 use idle::Idle;
@@ -133,13 +136,14 @@ pub struct Subject {
     drain: Drain,
     /// Some process of the scenario let memory be merged.
     merges: bool,
+    ksmd: ksm::Usable,
     files: Files,
     swap: Swap,
-    release: Option<Release>,
+    abilities: Abilities,
     nodes: u32,
     splitter: kernel::Splitter,
     /// What khugepaged looks at when it must not look at the scenario.
-    _idle: Idle,
+    idle: Idle,
     // The order of what follows matters: processes end before the settings are restored.
     zygote: Zygote,
     settings: Settings,
@@ -173,12 +177,13 @@ impl Subject {
             drains: true,
             drain,
             merges: false,
+            ksmd: ksm::Usable::default(),
             files: Files::new(options.scratch.clone()),
             swap: Swap::new(options.clone()),
-            release: release(),
             nodes: nodes(),
             splitter: kernel::Splitter::find(),
-            _idle: Idle::start()?,
+            abilities: Abilities::find(release()),
+            idle: Idle::start()?,
             zygote,
             settings,
         })
@@ -249,7 +254,7 @@ impl Subject {
     /// Why this machine cannot do a step, wherever in a scenario it stands; `None` if it can.
     pub fn lacks(&self, action: &Action) -> Option<&'static str> {
         match action {
-            Action::Process { .. } => None,
+            Action::Process { verb, .. } => self.abilities.lacks(verb),
             Action::Kernel(verb) => self.lacks_verb(verb),
         }
     }

@@ -72,6 +72,54 @@ fn a_kernel_that_panics_is_lost_and_its_console_is_shown() {
     assert!(told.contains("LOST") && told.contains("Kernel panic") && told.contains("lost 1 of 1"), "{told}");
 }
 
+#[test]
+fn a_known_bug_of_a_kernel_is_told_with_the_step_that_causes_it_and_is_no_failure() {
+    let scenario = "scenarios/drift/lost-bias.mc";
+    let words =
+        ["debian:5.10", "debian:6.1", "debian:6.12", "--", "conform", scenario, "--statistics", "always"];
+    let Some(output) = require::or_skip("the drift hunt", lab(&words)) else { return };
+    let told = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{told}{}", text(&output.stderr));
+    let parts: Vec<&str> = told.split("# debian:").collect();
+    assert_eq!(parts.len(), 4, "{told}");
+    for part in &parts[1..3] {
+        for line in [
+            "known kernel bug Q3: from step 4 `kernel: migrate A.x[0] to 1 all` on anon_mapped is 1024, mapped are 512",
+            "known kernel bug Q3: anon_mapped is right again behind step 5 `A: munmap x`",
+            "known kernel bug Q3: from step 11 `kernel: migrate A.y[0] to 1 all` on anon_mapped is 1024, mapped",
+            "at the end anon_mapped is still off by +512",
+            "1 scenarios: 1 agree, 0 differ",
+            "drift hunt: statistics compared with page tables behind 18 steps",
+            "known kernel bug Q3: shown by 1 scenario",
+        ] {
+            assert!(part.contains(line), "{line}: {part}");
+        }
+    }
+    assert!(!parts[3].contains("known kernel bug"), "{told}");
+    assert!(parts[3].contains("1 scenarios: 1 agree, 0 differ"), "{told}");
+}
+
+#[test]
+fn what_looks_into_memory_by_bpf_and_by_kcore_sees_the_same() {
+    let seen = |observer: &str| {
+        let scenario = "scenarios/seeds/fork-split.mc";
+        let words =
+            ["debian:6.1", "--", "record", scenario, "--observer", observer, "--statistics", "always"];
+        lab(&words).map(|output| {
+            assert_eq!(output.status.code(), Some(0), "{observer}: {}", text(&output.stderr));
+            text(&output.stdout)
+        })
+    };
+    let Some(bpf) = require::or_skip("bpf in a guest", seen("bpf")) else { return };
+    let Some(kcore) = require::or_skip("kcore in a guest", seen("kcore")) else { return };
+    assert!(bpf.lines().count() > 5 && bpf.contains("compound_mapcount") || bpf.contains("entire_mapcount"));
+    assert_eq!(bpf, kcore);
+    // What /proc tells alone is less, and nothing else.
+    let Some(proc) = require::or_skip("proc in a guest", seen("proc")) else { return };
+    assert!(proc.contains("kpagecount") && !proc.contains("refcount"), "{proc}");
+    assert_eq!(proc.lines().count(), bpf.lines().count());
+}
+
 /// A folder with a program `qemu-system-x86_64` that is this shell script, and with an image.
 struct Pretence {
     folder: PathBuf,

@@ -15,8 +15,11 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 /// Two processes; the second one holds a half-mapped THP with a pin, beside others.
+#[derive(Default)]
 struct MadeUp {
     gone: bool,
+    /// Pages that a third process holds, which was not there before.
+    newcomer: Option<u64>,
 }
 
 fn process(pid: u32, comm: &str) -> Process {
@@ -36,7 +39,10 @@ fn extent(page: u64, frame: u64, pages: u32, by: By) -> Extent {
 
 impl Looker for MadeUp {
     fn processes(&mut self) -> Result<Vec<(Process, Usage)>, String> {
-        Ok(vec![(process(7, "large"), usage(100_000, 0)), (process(42, "wasteful"), usage(2000, 256))])
+        let mut all =
+            vec![(process(7, "large"), usage(100_000, 0)), (process(42, "wasteful"), usage(2000, 256))];
+        all.extend(self.newcomer.map(|held| (process(99, "newcomer"), usage(3000, held))));
+        Ok(all)
     }
 
     fn mappings(&mut self, process: &Process) -> Result<Vec<Mapping>, String> {
@@ -117,7 +123,7 @@ fn screen(state: &State) -> String {
 
 #[test]
 fn keys_lead_from_processes_to_a_folio_and_back() {
-    let mut looker = MadeUp { gone: false };
+    let mut looker = MadeUp::default();
     let mut state = State::new(&mut looker);
     let text = screen(&state);
     assert!(text.starts_with("2 processes, by waste\n"), "{text}");
@@ -138,7 +144,7 @@ fn keys_lead_from_processes_to_a_folio_and_back() {
     state.press(Key::Enter, &mut looker);
     state.press(Key::Right, &mut looker);
     let text = screen(&state);
-    assert!(text.starts_with("42 wasteful, 0x80000000: 102 folios\n"), "{text}");
+    assert!(text.starts_with("42 wasteful, 0x80000000: 102 folios, a sign each\n"), "{text}");
     assert!(text.contains("█!▪▪▪"), "{text}");
     assert!(text.contains("0x80200000: 256 of 512 pages, order 9, by PTEs, frame 0x1200"), "{text}");
 
@@ -162,8 +168,41 @@ fn keys_lead_from_processes_to_a_folio_and_back() {
 }
 
 #[test]
+fn what_is_chosen_stays_so_when_others_come() {
+    let mut looker = MadeUp::default();
+    let mut state = State::new(&mut looker);
+    state.press(Key::Down, &mut looker);
+    looker.newcomer = Some(512);
+    state.press(Key::Refresh, &mut looker);
+    assert!(screen(&state).starts_with("3 processes, by waste"));
+    state.press(Key::Enter, &mut looker);
+    assert!(screen(&state).starts_with("7 large: "), "{}", screen(&state));
+    // At the top one stays at the top.
+    state.press(Key::Back, &mut looker);
+    state.press(Key::PageUp, &mut looker);
+    looker.newcomer = None;
+    state.press(Key::Refresh, &mut looker);
+    state.press(Key::Enter, &mut looker);
+    assert!(screen(&state).starts_with("42 wasteful: "), "{}", screen(&state));
+}
+
+#[test]
+fn the_bottom_line_is_a_bar_as_wide_as_the_screen() {
+    let state = State::new(&mut MadeUp::default());
+    for (width, height) in [(80, 24), (120, 40)] {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a screen");
+        terminal.draw(|frame| draw(&state, frame)).expect("drawn");
+        let buffer = terminal.backend().buffer();
+        for x in 0..width {
+            assert!(buffer[(x, height - 1)].modifier.contains(ratatui::style::Modifier::REVERSED));
+            assert!(!buffer[(x, height - 2)].modifier.contains(ratatui::style::Modifier::REVERSED));
+        }
+    }
+}
+
+#[test]
 fn no_key_leads_beyond_an_end() {
-    let mut looker = MadeUp { gone: false };
+    let mut looker = MadeUp::default();
     let mut state = State::new(&mut looker);
     let keys = [
         Key::Up,
@@ -185,7 +224,7 @@ fn no_key_leads_beyond_an_end() {
 
 #[test]
 fn a_process_that_is_gone_is_said_at_the_bottom() {
-    let mut looker = MadeUp { gone: true };
+    let mut looker = MadeUp { gone: true, ..MadeUp::default() };
     let mut state = State::new(&mut looker);
     state.press(Key::Enter, &mut looker);
     let text = screen(&state);

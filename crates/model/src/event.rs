@@ -52,10 +52,10 @@ pub enum Phase {
     Isolated,
     /// The folio was put into the swap cache, which owns a reference for each page.
     SwapCached,
+    /// The folio took the place of others in the page cache, which owns a reference for each page.
+    PageCached,
     /// The folio left the page cache, which drops its reference on each page.
     Uncached,
-    /// The folio was put into the page cache, which owns a reference for each page.
-    Cached,
 }
 
 impl Phase {
@@ -85,8 +85,8 @@ impl Phase {
             Phase::ReferencesDropped => "references dropped",
             Phase::Isolated => "isolated from the LRU",
             Phase::SwapCached => "put into the swap cache",
+            Phase::PageCached => "put into the page cache",
             Phase::Uncached => "taken out of the page cache",
-            Phase::Cached => "put into the page cache",
         }
     }
 }
@@ -177,6 +177,8 @@ pub enum Why {
     Truncated,
     /// The file system has something to write that it keeps with the folio.
     Dirty,
+    /// It is large, and the kernel makes huge pages of files from single pages only.
+    Large,
 }
 
 impl std::fmt::Display for Why {
@@ -193,6 +195,7 @@ impl std::fmt::Display for Why {
             Why::Unmapped => f.write_str("not mapped"),
             Why::Truncated => f.write_str("truncated: it belongs to no file any more"),
             Why::Dirty => f.write_str("not written to the disk yet"),
+            Why::Large => f.write_str("a large folio, and only single pages are collapsed"),
             Why::SwapCached => f.write_str("in the swap cache, split to order 0 only"),
             Why::Hugetlb => f.write_str("hugetlb pages are never split"),
             Why::OnlyToPages => f.write_str("this kernel splits anonymous folios to order 0 only"),

@@ -140,14 +140,15 @@ impl Totals {
         let (mapped, whole) = match folio.kind {
             Kind::Anon | Kind::Ksm => (&mut self.anon, &mut self.anon_thps),
             Kind::Shmem => (&mut self.file, &mut self.shmem_pmds),
-            Kind::File => (&mut self.file, &mut self.file_pmds),
+            Kind::File | Kind::Device => (&mut self.file, &mut self.file_pmds),
             Kind::Hugetlb | Kind::Zero => return,
         };
         let only_small = folio.kind.is_anon() && !m.policy.anon_mapped_counts_thps;
         if !(only_small && folio.is_large()) {
             *mapped += i64::from(truth.mapped_pages(folio));
         }
-        *whole += i64::from(truth.folio(folio).pmds > 0);
+        // No statistic counts PUDs.
+        *whole += i64::from(truth.folio(folio).pmds > truth.folio(folio).puds);
     }
 
     const fn expected(&self) -> [(Law, Stat, i64); 5] {

@@ -121,6 +121,11 @@ policies! {
         (at(5, 8), HugeZeroWrite::OnePage, "do_huge_pmd_wp_page(), mm/huge_memory.c (v5.10, v6.12)"),
         (at(6, 13), HugeZeroWrite::Thp, "do_huge_zero_wp_pmd(), mm/huge_memory.c (v6.13)"),
     ],
+    /// A write to the huge zero folio takes a THP only where the area and the system let it have one.
+    huge_zero_write_asks: bool = [
+        (FIRST, true, "do_huge_pmd_wp_page(), mm/huge_memory.c (v4.5, v5.7)"),
+        (at(6, 13), false, "do_huge_zero_wp_pmd(), mm/huge_memory.c (v6.13, v7.2)"),
+    ],
     /// Write faults on small pages: when the page is reused.
     small_reuse: SmallReuse = [
         (FIRST, SmallReuse::Mapcount, "do_wp_page(), reuse_swap_page() (v2.6.39, v4.5)"),
@@ -354,6 +359,67 @@ policies! {
     khugepaged_mthp: bool = [
         (FIRST, false, "collapse_huge_page(), mm/khugepaged.c (v7.1)"),
         (at(7, 2), true, "collapse_huge_page(), mm/khugepaged.c (v7.2)"),
+    ],
+    /// khugepaged scans shared memory only where MADV_HUGEPAGE asked for it or THPs are for all; later `huge=` is enough.
+    khugepaged_shmem_needs_advice: bool = [
+        (FIRST, true, "hugepage_vma_check(), mm/khugepaged.c (v4.8)"),
+        (at(5, 10), false, "\"mm,thp,shmem: make khugepaged obey tmpfs mount flags\" (ChangeLog-5.10.20; Debian's 5.10 has it)"),
+        (at(5, 11), true, "hugepage_vma_check(), mm/khugepaged.c (unverified)"),
+        (at(5, 12), false, "Linux commit cd89fb065099 (v5.12)"),
+    ],
+    /// khugepaged runs, too, if only huge pages of shared memory are enabled.
+    khugepaged_runs_for_shmem: bool = [
+        (FIRST, false, "hugepage_pmd_enabled(), mm/khugepaged.c (v6.12)"),
+        (at(6, 13), true, "hugepage_enabled(), shmem_hpage_pmd_enabled() (v7.2; start unverified)"),
+    ],
+    /// Pages of files on disks are collapsed, if their file system has large folios. Before, this took CONFIG_READ_ONLY_THP_FOR_FS
+    /// and a file that nobody has opened for writing, which those of scenarios are.
+    collapse_takes_disks: bool = [
+        (FIRST, false, "file_thp_enabled(), include/linux/huge_mm.h (v6.1, v6.12)"),
+        (at(7, 2), true, "file_thp_enabled(), mm/huge_memory.c (v7.2; start unverified)"),
+    ],
+    /// MADV_COLLAPSE of shared memory does not mind `hugepages-<size>/shmem_enabled`.
+    collapse_overrides_shmem_sizes: bool = [
+        (FIRST, false, "shmem_allowable_huge_orders(), mm/shmem.c (v6.11, v6.12.107)"),
+        (Release::new(6, 12, 113), true, "\"mm: shmem: ignore sysfs configs for shmem forced collapse\" (ChangeLog-6.12.113)"),
+        (at(6, 13), false, "shmem_allowable_huge_orders(), mm/shmem.c (6.18.44 as it ran)"),
+        (Release::new(7, 2, 10), true, "the same change (ChangeLog-7.2.10), shmem_allowable_huge_orders() (v7.2.13, v7.3)"),
+    ],
+    /// Large folios of files that are smaller than a PMD are collapsed, too.
+    collapse_takes_large_files: bool = [
+        (FIRST, false, "collapse_file(), mm/khugepaged.c (v5.10, v6.1)"),
+        (at(6, 12), true, "collapse_file(), mm/khugepaged.c (v6.12)"),
+    ],
+    /// Entries that map a THP of a file page by page give way to a PMD.
+    collapse_remaps_file_thps: bool = [
+        (FIRST, false, "khugepaged_scan_file(), mm/khugepaged.c (v5.10)"),
+        (at(6, 1), true, "hpage_collapse_scan_file(), mm/khugepaged.c (v6.1)"),
+    ],
+    /// They leave the counters in batches.
+    collapse_unmaps_file_batches: bool = [
+        (FIRST, false, "collapse_pte_mapped_thp(), mm/khugepaged.c (v6.1, v6.12)"),
+        (at(6, 19), true, "try_collapse_pte_mapped_thp(), mm/khugepaged.c (v7.2; start unverified)"),
+    ],
+    /// MADV_COLLAPSE of a file frees the page table of the caller alone, and notes those of others for khugepaged.
+    collapse_retracts_target: bool = [
+        (FIRST, false, "retract_page_tables(), mm/khugepaged.c (v5.10)"),
+        (at(6, 1), true, "retract_page_tables(), mm/khugepaged.c (v6.1)"),
+        (at(6, 6), false, "retract_page_tables(), mm/khugepaged.c (v6.12), \"mm/khugepaged: delete khugepaged_collapse_pte_mapped_thps()\" (v6.6)"),
+    ],
+    /// It maps a THP of a file where there is no table of PMDs yet.
+    collapse_makes_upper_tables: bool = [
+        (FIRST, false, "set_huge_pmd(), mm/khugepaged.c (v6.1, v6.12)"),
+        (at(6, 18), true, "set_huge_pmd(), mm/khugepaged.c (v7.2; 6.18.44 as it ran; start unverified)"),
+    ],
+    /// Nobody can take a reference on pages of a file while they are copied: those are frozen.
+    collapse_freezes_old_folios: bool = [
+        (FIRST, true, "collapse_shmem(), mm/khugepaged.c (v4.8), collapse_file() (v5.10, v6.1)"),
+        (at(6, 4), false, "collapse_file(), mm/khugepaged.c (v6.12; start unverified)"),
+    ],
+    /// Nor on the folio that takes their place.
+    collapse_freezes_new_folio: bool = [
+        (FIRST, true, "collapse_shmem(), mm/khugepaged.c (v4.8)"),
+        (at(4, 20), false, "Linux commit 87c460a0bded (\"mm/khugepaged: collapse_shmem() without freezing new_page\", v4.20)"),
     ],
     /// What MADV_FREE does without swap.
     madv_free: MadvFree = [
@@ -696,6 +762,31 @@ policies! {
     madv_populate: bool = [
         (FIRST, false, "include/uapi/asm-generic/mman-common.h (v5.13)"),
         (at(5, 14), true, "madvise_populate(), mm/madvise.c (v5.14)"),
+    ],
+    /// Mappings of DAX devices are mixed maps (VM_MIXEDMAP), which fork copies.
+    dax_is_mixed_map: bool = [
+        (FIRST, true, "dax_mmap(), drivers/dax/device.c (v4.18; not modelled)"),
+        (at(4, 19), false, "dax_mmap(), drivers/dax/device.c (v5.10), Linux commit e1fb4a086495 (\"dax: remove VM_MIXEDMAP for fsdax and device dax\", v4.19)"),
+    ],
+    /// Memory of DAX devices is in folios as large as the device's alignment; before, each page was one.
+    dax_compound: bool = [
+        (FIRST, false, "dev_dax_probe(), drivers/dax/device.c (v5.10)"),
+        (at(5, 17), true, "dev_dax_probe(), vmemmap_shift, Linux commit 14606001efb4 (\"device-dax: compound devmap support\", v5.17)"),
+    ],
+    /// Mappings of DAX devices own references and are counted as those of files are.
+    dax_counts: bool = [
+        (FIRST, false, "vmf_insert_mixed(), vmf_insert_pfn_pmd(), vmf_insert_pfn_pud() (v5.10, v6.12)"),
+        (at(6, 15), true, "vmf_insert_folio_pmd(), vmf_insert_folio_pud(), mm/huge_memory.c (v7.2); \"device/dax: properly refcount device dax pages when mapping\" (v6.15)"),
+    ],
+    /// mprotect changes PUDs; before, it took them for damaged and cleared them.
+    mprotect_knows_puds: bool = [
+        (FIRST, false, "change_pud_range(), pud_none_or_clear_bad(), mm/mprotect.c (v5.10, v6.1)"),
+        (at(6, 12), true, "change_pud_range(), mm/mprotect.c, change_huge_pud() (v6.12)"),
+    ],
+    /// smaps sees PMDs of devices though nobody counts them.
+    smaps_sees_device_pmds: bool = [
+        (FIRST, true, "smaps_pmd_entry(), follow_trans_huge_pmd() (v5.10, v6.1)"),
+        (at(6, 6), false, "smaps_pmd_entry(), vm_normal_page_pmd() (v6.12; start unverified)"),
     ],
     /// The page type of hugetlb that the head's `_mapcount` holds, as stored.
     hugetlb_type: Option<i32> = [

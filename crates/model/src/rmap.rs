@@ -372,7 +372,7 @@ impl Rmap<'_> {
     fn count(&self, folio: Folio, pages: i64, pmds: i64) {
         let (mapped, whole) = match folio.kind {
             Kind::Anon | Kind::Ksm => (Stat::AnonMapped, Stat::AnonThps),
-            Kind::File => (Stat::FileMapped, Stat::FilePmdMapped),
+            Kind::File | Kind::Device => (Stat::FileMapped, Stat::FilePmdMapped),
             Kind::Shmem => (Stat::FileMapped, Stat::ShmemPmdMapped),
             Kind::Hugetlb | Kind::Zero => return,
         };

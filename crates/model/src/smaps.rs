@@ -52,7 +52,8 @@ impl Smaps {
     }
 }
 
-/// The numbers of an area (`smap_gather_stats()`, `smaps_account()`, fs/proc/task_mmu.c).
+/// The numbers of an area (`smap_gather_stats()`, `smaps_account()`, fs/proc/task_mmu.c). PUDs are in none of them:
+/// who looks below one splits it, which takes it away (`walk_pud_range()`, mm/pagewalk.c).
 pub fn smaps(m: &Machine, mm: &Mm, vma: &Vma) -> Smaps {
     let mut smaps = Smaps::default();
     // Huge pages have lines of their own (Shared_Hugetlb, Private_Hugetlb) and are in none of these.
@@ -63,6 +64,7 @@ pub fn smaps(m: &Machine, mm: &Mm, vma: &Vma) -> Smaps {
     while let Some(found) = mm.table.next_pmd(at, vma.end) {
         let stop = vma.end.min(mm.table.pmd_end(found));
         match mm.table.pmd(found) {
+            Pmd::Leaf(entry) if entry.is_device() && !m.policy.smaps_sees_device_pmds => {}
             Pmd::Leaf(entry)
                 if !entry.is_zero()
                     && (vma.protection.read
@@ -71,11 +73,12 @@ pub fn smaps(m: &Machine, mm: &Mm, vma: &Vma) -> Smaps {
             {
                 let folio = m.folio(entry.page());
                 let huge = match folio.kind {
-                    Kind::Shmem => &mut smaps.shmem_pmd,
-                    Kind::File => &mut smaps.file_pmd,
-                    _ => &mut smaps.anon_huge,
+                    Kind::Shmem => Some(&mut smaps.shmem_pmd),
+                    Kind::File => Some(&mut smaps.file_pmd),
+                    Kind::Device => None,
+                    _ => Some(&mut smaps.anon_huge),
                 };
-                *huge += u64::from(folio.pages()) * PAGE_BYTES;
+                huge.map(|huge| *huge += u64::from(folio.pages()) * PAGE_BYTES);
                 account(m, &mut smaps, folio, folio.range(), true);
             }
             Pmd::Table => account_table(m, mm, &mut smaps, found, stop),
@@ -90,7 +93,7 @@ fn account_table(m: &Machine, mm: &Mm, smaps: &mut Smaps, start: u64, end: u64) 
     let mut at = start;
     while at < end {
         let (entry, len): (Entry, u64) = m.batch(&mm.table, at, end - at, Alike::IgnoringWrite);
-        if !entry.is_present() || entry.is_zero() {
+        if !entry.is_counted() {
             at += len;
             continue;
         }

@@ -32,8 +32,10 @@ pub struct PageTruth {
 /// What is true of a folio; kept at its first page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FolioTruth {
-    /// D: PMDs that map it.
+    /// D: PMDs and PUDs that map it.
     pub pmds: u32,
+    /// Of these, PUDs.
+    pub puds: u32,
     /// ΣP_i.
     pub ptes: u64,
     /// References of those who asked for pages, and of batches and lists.
@@ -123,7 +125,8 @@ impl Truth {
                 let swap = i64::from(known.swapcache) * i64::from(folio.pages());
                 let by_vma = m.scheme.info().capabilities.reference_per_vma && folio.is_large();
                 let mappings = if by_vma { i64::from(truth.vmas) } else { truth.entries() as i64 };
-                mappings + swap + known.pagecache_references(folio) + i64::from(known.private)
+                let owned = i64::from(known.private) + i64::from(known.device);
+                mappings + swap + known.pagecache_references(folio) + owned
             }
             Query::PageCount | Query::AveragePageMapcount => return None,
         })
@@ -152,6 +155,9 @@ impl Truth {
             self.folios[head.index()].cached = m.known(folio).pagecache_references(folio);
         }
         m.files.each(|file| {
+            if let Some(device) = file.device {
+                for_each_folio(m, device.frames, |folio, _| self.folios[folio.head.index()].cached = 1);
+            }
             file.cache.each(m, |index, folio| {
                 let private = i64::from(file.cache.state(index).private);
                 self.folios[folio.head.index()].cached = i64::from(folio.pages()) + private;
@@ -166,11 +172,19 @@ impl Truth {
         let slots = m.scheme.info().fields.contains(&Field::MmId0);
         let vmas = m.scheme.info().capabilities.needs_vma_pages;
         m.each_mm(|mm| {
+            mm.table.each_pud(|_, entry| {
+                if entry.is_counted() {
+                    let folio = m.folio(entry.page());
+                    self.folios[folio.head.index()].pmds += 1;
+                    self.folios[folio.head.index()].puds += 1;
+                    self.seen_by(m, folio, mm.id, 1, slots);
+                }
+            });
             let mut at = 0;
             while let Some(found) = mm.table.next_pmd(at, u64::MAX) {
                 let end = mm.table.pmd_end(found);
                 match mm.table.pmd(found) {
-                    Pmd::Leaf(entry) if entry.is_present() && !entry.is_zero() => {
+                    Pmd::Leaf(entry) if entry.is_counted() => {
                         let folio = m.folio(entry.page());
                         self.folios[folio.head.index()].pmds += 1;
                         self.seen_by(m, folio, mm.id, 1, slots);
@@ -179,7 +193,7 @@ impl Truth {
                         let mut pte = mm.table.pmd_start(found);
                         while pte < end {
                             let (entry, len) = mm.table.run(pte, end - pte, Alike::IgnoringWrite);
-                            if entry.is_present() && !entry.is_zero() {
+                            if entry.is_counted() {
                                 self.add_ptes(m, PageRange::new(entry.page(), len as u32), mm.id, slots);
                             }
                             if entry.is_swap() {
@@ -233,6 +247,12 @@ impl Truth {
         let vmas = mm.vmas.borrow();
         for vma in vmas.all() {
             let mut pages: BTreeMap<Pfn, u32> = BTreeMap::new();
+            mm.table.each_pud(|at, entry| {
+                if vma.contains(at) && entry.is_counted() {
+                    let folio = m.folio(entry.page());
+                    *pages.entry(folio.head).or_default() += folio.pages();
+                }
+            });
             let mut at = vma.start;
             while let Some(found) = mm.table.next_pmd(at, vma.end) {
                 let end = vma.end.min(mm.table.pmd_end(found));
@@ -242,7 +262,7 @@ impl Truth {
                         Pmd::Leaf(_) => (mm.table.read(at), end - at),
                         _ => mm.table.run(at, end - at, Alike::IgnoringWrite),
                     };
-                    if entry.is_present() && !entry.is_zero() {
+                    if entry.is_counted() {
                         for_each_folio(m, PageRange::new(entry.page(), len as u32), |folio, count| {
                             if folio.is_large() {
                                 *pages.entry(folio.head).or_default() += count;

@@ -111,6 +111,8 @@ pub enum Kind {
     Ksm,
     /// The shared zero page or the huge zero folio: mapped, never counted.
     Zero,
+    /// Memory of a DAX device: nobody allocates or frees it, and the device keeps a reference on each folio.
+    Device,
 }
 
 impl Kind {
@@ -123,6 +125,7 @@ impl Kind {
             Kind::Hugetlb => "hugetlb",
             Kind::Ksm => "ksm",
             Kind::Zero => "zero",
+            Kind::Device => "device",
         }
     }
 

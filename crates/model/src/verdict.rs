@@ -191,7 +191,8 @@ impl Subject<'_> {
         let State { swapcache, pagecache, private, .. } = self.state;
         let pagecache_owns_one =
             self.folio.kind == Kind::Hugetlb && pagecache && !self.policy.hugetlb_cached_by_page;
-        Known { swapcache, pagecache, pagecache_owns_one, private, has_pincount, pins_exist }
+        let device = self.folio.kind == Kind::Device;
+        Known { swapcache, pagecache, pagecache_owns_one, private, device, has_pincount, pins_exist }
     }
 
     /// What the kernel's own function would return.
@@ -308,6 +309,8 @@ impl Subject<'_> {
         match self.folio.kind {
             Kind::Hugetlb => return no(Reason::Hugetlb),
             Kind::Zero => return no(Reason::Zero),
+            // Nobody asks for it: areas of devices are passed over.
+            Kind::Device => return unsure(Reason::Unknown),
             _ if !self.folio.is_large() => return no(Reason::Single),
             _ if self.state.writeback => return no(Reason::Writeback),
             Kind::File | Kind::Shmem if !self.state.pagecache => return no(Reason::Truncated),
@@ -326,6 +329,7 @@ impl Subject<'_> {
     pub fn can_migrate(&self) -> Verdict {
         match self.folio.kind {
             Kind::Zero => return no(Reason::Zero),
+            Kind::Device => return unsure(Reason::Unknown),
             Kind::Ksm if !self.policy.ksm_migrates => return no(Reason::KsmStays),
             _ => {}
         }
@@ -361,7 +365,7 @@ impl Subject<'_> {
         }
         match self.folio.kind {
             Kind::Zero => no(Reason::Zero),
-            Kind::File | Kind::Shmem => no(Reason::FilePage),
+            Kind::File | Kind::Shmem | Kind::Device => no(Reason::FilePage),
             Kind::Ksm if self.policy.ksm_reuse && self.refcount() == 1 => yes(Reason::OnlyReference),
             Kind::Ksm => no(Reason::Merged),
             // hugetlb_wp() (mm/hugetlb.c, v5.10 to v7.3) asks for the mark, or for the only mapping.

@@ -18,7 +18,8 @@ pub use verb::{Backing, KernelVerb, ProcessVerb};
 
 pub(crate) use word::words;
 pub use word::{
-    Advice, Comparison, Errno, FileKind, Hold, Huge, MthpMode, Protection, ShmemMthpMode, Thp, ThpMode, Word,
+    Advice, Beyond, Comparison, DaxAlign, Errno, FileKind, Hold, Huge, MthpMode, Protection, ShmemMthpMode,
+    Thp, ThpMode, Userfault, Word,
 };
 
 /// A scenario: what its directives say, and its steps and expectations in order.
@@ -78,6 +79,45 @@ pub enum Action {
     },
     /// The kernel, or its administrator, does something.
     Kernel(KernelVerb),
+}
+
+impl Action {
+    /// The region that a step is about, which may not be there yet, and whose it is. What makes a mapping has none.
+    pub const fn region(&self) -> Option<(&Name, &Region)> {
+        match self {
+            Action::Process { name, verb } => match verb {
+                ProcessVerb::Read(region)
+                | ProcessVerb::Write(region)
+                | ProcessVerb::Fill(region, _)
+                | ProcessVerb::Munmap(region)
+                | ProcessVerb::Mprotect(region, _)
+                | ProcessVerb::Mlock(region)
+                | ProcessVerb::Munlock(region)
+                | ProcessVerb::Mremap { from: region, .. }
+                | ProcessVerb::Madvise(region, _)
+                | ProcessVerb::Get(region)
+                | ProcessVerb::Put(region)
+                | ProcessVerb::Pin(region)
+                | ProcessVerb::Unpin(region)
+                | ProcessVerb::SplitPmd(region)
+                | ProcessVerb::Userfault(region, _) => Some((name, region)),
+                ProcessVerb::Mmap { .. }
+                | ProcessVerb::Reserve { .. }
+                | ProcessVerb::Fork(_)
+                | ProcessVerb::Exit => None,
+            },
+            Action::Kernel(
+                KernelVerb::Split { region, .. }
+                | KernelVerb::Migrate { region, .. }
+                | KernelVerb::Beyond(region, _)
+                | KernelVerb::Khugepaged(region),
+            ) => match &region.process {
+                Some(process) => Some((process, region)),
+                None => None,
+            },
+            Action::Kernel(_) => None,
+        }
+    }
 }
 
 /// How a step is to end.

@@ -53,6 +53,8 @@ pub struct Shape {
     pub disks: Vec<FileKind>,
     /// NUMA nodes of the machine, 1 to 255.
     pub nodes: u32,
+    /// Whether there are DAX devices.
+    pub dax: bool,
 }
 
 impl Default for Shape {
@@ -68,6 +70,7 @@ impl Default for Shape {
             memfd_huge: true,
             disks: vec![FileKind::Ext4, FileKind::Xfs],
             nodes: 2,
+            dax: true,
         }
     }
 }
@@ -77,7 +80,8 @@ impl Shape {
     pub fn of(profile: &Profile) -> Shape {
         let policy = &profile.policy;
         let pins_shmem = policy.pin_refuses != PinRefuses::Files;
-        Shape { pins: policy.pin != Pin::Absent, pins_shmem, ..Shape::default() }
+        let (pins, dax) = (policy.pin != Pin::Absent, !policy.dax_is_mixed_map);
+        Shape { pins, pins_shmem, dax, ..Shape::default() }
     }
 }
 

@@ -23,10 +23,10 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Runs a scenario on a kernel's model; `None` if it asks for what is not modelled yet.
-fn run(name: &str, kernel: &str) -> Option<Vec<mapcount_script::trace::Step>> {
-    let source =
-        fs::read(root().join("scenarios/recorded").join(format!("{name}.mc"))).expect("the scenario");
+/// Runs a scenario of a topic on a kernel's model; `None` if it asks for what is not modelled yet.
+fn run(topic: &str, name: &str, kernel: &str) -> Option<Vec<mapcount_script::trace::Step>> {
+    let path = root().join("scenarios").join(topic).join(format!("{name}.mc"));
+    let source = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let scenario = parse(&source).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
     let profile = Profile::resolve(kernel).expect("a kernel");
     let mut runner = Runner::new(&scenario, &profile, Options::default())
@@ -46,6 +46,22 @@ fn run(name: &str, kernel: &str) -> Option<Vec<mapcount_script::trace::Step>> {
     Some(trace)
 }
 
+/// The recordings of a kernel, each with its scenario's folder and name: in the kernel's folder those of
+/// scenarios/recorded, and in the folders in it those of the folder of the same name.
+fn recordings(folder: &Path) -> Vec<(String, String, PathBuf)> {
+    let mut found = Vec::new();
+    for entry in names(folder) {
+        let path = folder.join(&entry);
+        if path.is_dir() {
+            found.extend(names(&path).into_iter().map(|file| (entry.clone(), file.clone(), path.join(file))));
+        } else {
+            found.push(("recorded".to_owned(), entry, path));
+        }
+    }
+    let stem = |file: String| file.strip_suffix(".jsonl").expect("a recording").to_owned();
+    found.into_iter().map(|(topic, file, path)| (topic, stem(file), path)).collect()
+}
+
 #[test]
 fn the_model_prints_what_real_kernels_printed() {
     let mut compared = BTreeMap::new();
@@ -55,14 +71,13 @@ fn the_model_prints_what_real_kernels_printed() {
         if !folder.is_dir() {
             continue;
         }
-        for file in names(&folder) {
-            let name = file.strip_suffix(".jsonl").expect("a recording").to_owned();
-            let Some(model) = run(&name, &kernel) else { continue };
-            let recording =
-                read(&fs::read(folder.join(&file)).expect("readable"), &file).expect("a recording");
+        for (topic, name, path) in recordings(&folder) {
+            let Some(model) = run(&topic, &name, &kernel) else { continue };
+            let recording = read(&fs::read(&path).expect("readable"), &name).expect("a recording");
             let found = diff(&model, &recording.steps, &diff::Options::default());
-            differences.extend(found.iter().take(4).map(|found| format!("{kernel} {name}: {found}")));
-            *compared.entry(name).or_insert(0) += 1;
+            differences.extend(found.iter().take(4).map(|found| format!("{kernel} {topic}/{name}: {found}")));
+            let counted = if topic == "recorded" { name } else { format!("{topic}/{name}") };
+            *compared.entry(counted).or_insert(0) += 1;
         }
     }
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
@@ -79,6 +94,13 @@ fn the_model_prints_what_real_kernels_printed() {
         ("shmem-small", 10),
         ("shmem-thp", 10),
         ("shmem-mthp", 5),
+        ("drift/lost-bias", 4),
+        ("files/private-cow", 5),
+        ("hugetlb/private-cow", 5),
+        ("hugetlb/remove", 5),
+        ("seeds/fork-split", 4),
+        ("walks/ksm", 5),
+        ("walks/swap", 4),
     ] {
         assert_eq!(compared.get(name), Some(&kernels), "{name}");
     }

@@ -7,7 +7,7 @@
 //! | 0 | how many entries there are to do |
 //! | 8 | written by the program: the `task_struct` of who runs it |
 //! | 64 | the entries: address, place in the data, bytes; written by the program: 0 or an error |
-//! | 8192 | the data |
+//! | 4096 | the data |
 //!
 //! The verifier follows the loop entry by entry, so that their number is bounded, and wants place and length
 //! bounded by masks: what they allow together is the size of the area.
@@ -18,12 +18,12 @@ pub(super) const TASK_AT: usize = 8;
 pub(super) const ENTRY_AT: usize = 64;
 /// Words of an entry.
 pub(super) const ENTRY_WORDS: usize = 4;
-/// The most entries.
-pub(super) const ENTRIES: usize = 240;
+/// The most entries. The verifier takes time for each.
+pub(super) const ENTRIES: usize = 64;
 /// Where the data starts.
-pub(super) const DATA_AT: usize = 8192;
+pub(super) const DATA_AT: usize = 4096;
 /// The bytes of data that a run may fill.
-pub(super) const DATA_BYTES: usize = 1 << 20;
+pub(super) const DATA_BYTES: usize = 256 << 10;
 /// What bounds a copy's length for the verifier: a bit mask, so that it is more than [`DATA_BYTES`].
 const LENGTHS: usize = 2 * DATA_BYTES - 8;
 /// What bounds where a copy starts.

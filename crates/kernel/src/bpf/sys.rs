@@ -141,6 +141,9 @@ pub(super) struct Shared {
     bytes: usize,
 }
 
+// SAFETY: the range is this value's alone, and no thread has more to do with it than another.
+unsafe impl Send for Shared {}
+
 impl Shared {
     pub(super) fn map(map: &Fd, bytes: usize) -> io::Result<Shared> {
         let access = libc::PROT_READ | libc::PROT_WRITE;

@@ -9,8 +9,8 @@ use mapcount_model::units::Kind;
 use mapcount_model::verdict::Subject;
 
 use super::frames::{Chunk, Frames};
-use super::marks::{Head, Marks, Plain, Use};
-use super::zones::node_of;
+use super::marks::{Head, Marks, Plains, Use};
+use super::zones::{Zone, node_of};
 use crate::Unavailable;
 
 /// Orders that are told apart: up to 16 GiB of 4 KiB pages.
@@ -170,9 +170,27 @@ impl Census {
         self.node(number)
     }
 
+    /// Adds the census of another part of memory.
+    fn add(&mut self, other: &Census) {
+        for node in &other.nodes {
+            let place = self.node(node.number);
+            let sums = self.nodes[place].counts.iter_mut().flatten();
+            sums.zip(node.counts.iter().flatten()).for_each(|(sum, count)| sum.add(count));
+        }
+        self.frames += other.frames;
+        self.read_again += other.read_again;
+        self.unstable += other.unstable;
+    }
+
     /// Adds pages that needed no second look.
-    fn add_plain(&mut self, node: usize, cached: u64, unused: u64) {
+    fn add_plain(&mut self, node: usize, plains: &Plains) {
+        let Plains { cached, own, unused } = plains;
         let counts = &mut self.nodes[node].counts;
+        let anon = &mut counts[Use::Anon as usize][0];
+        anon.folios += own;
+        anon.pages += own;
+        anon.pages_by_pte += own;
+        anon.exclusive += own;
         let file = &mut counts[Use::File as usize][0];
         file.folios += cached;
         file.pages += cached;
@@ -207,58 +225,100 @@ pub(crate) fn take(frames: &mut Frames, profile: &Profile) -> Result<Census, Una
 pub(crate) fn take_where(
     frames: &mut Frames,
     profile: &Profile,
-    belongs: impl Fn(&Marks, &[u64]) -> bool,
+    belongs: impl Fn(&Marks, &[u64]) -> bool + Sync,
 ) -> Result<Census, Unavailable> {
     take_picked(frames, profile, false, belongs)
 }
 
-/// Takes the census of `all` folios, or of those that `belongs` picks.
+/// Takes the census of `all` folios, or of those that `belongs` picks: half of memory by each of two threads, where there
+/// are two processors and the kernel can be read twice at a time.
 fn take_picked(
     frames: &mut Frames,
     profile: &Profile,
     all: bool,
-    belongs: impl Fn(&Marks, &[u64]) -> bool,
+    belongs: impl Fn(&Marks, &[u64]) -> bool + Sync,
 ) -> Result<Census, Unavailable> {
-    let mut census = Census::default();
-    let mut again: Vec<u64> = Vec::new();
-    let zones = frames.zones.clone();
-    let spanned: u64 = zones.iter().map(|zone| zone.frames.end - zone.frames.start).sum();
-    frames.each_chunk(&mut |marks, chunk| {
+    let chunks = frames.chunks();
+    let spanned: u64 = frames.zones.iter().map(|zone| zone.frames.end - zone.frames.start).sum();
+    let picked = Picked { profile, all, belongs: &belongs };
+    let (census, again) = match frames.twin() {
+        None => picked.count(frames, &chunks)?,
+        Some(mut twin) => std::thread::scope(|scope| {
+            let (first, second) = chunks.split_at(chunks.len() / 2);
+            let other = scope.spawn(|| picked.count(&mut twin, second));
+            let (mut census, mut again) = picked.count(frames, first)?;
+            let (other, more) = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            census.add(&other);
+            again.extend(more);
+            Ok((census, again))
+        })?,
+    };
+    let mut census = Census { holes: spanned.saturating_sub(census.frames), ..census };
+    for frame in again {
+        recount(frames, profile, frame, &mut census)?;
+    }
+    Ok(census)
+}
+
+/// Which folios are counted.
+struct Picked<'a, B> {
+    profile: &'a Profile,
+    all: bool,
+    belongs: &'a B,
+}
+
+impl<B: Fn(&Marks, &[u64]) -> bool> Picked<'_, B> {
+    /// Counts those that start in some chunks; and the first frames of those whose counters contradict each other.
+    fn count(&self, frames: &mut Frames, chunks: &[u64]) -> Result<(Census, Vec<u64>), Unavailable> {
+        let mut census = Census::default();
+        let mut again: Vec<u64> = Vec::new();
+        let zones = frames.zones.clone();
+        let step = frames.chunk_frames();
+        for first in chunks {
+            frames.visit(*first..*first + step, &mut |marks, chunk| {
+                self.count_chunk(marks, &chunk, &zones, &mut census, &mut again);
+            })?;
+        }
+        Ok((census, again))
+    }
+
+    fn count_chunk(
+        &self,
+        marks: &Marks,
+        chunk: &Chunk<'_>,
+        zones: &[Zone],
+        census: &mut Census,
+        again: &mut Vec<u64>,
+    ) {
         let end = chunk.first + chunk.frames(marks);
         // Zones start and end at multiples of a chunk but for the first megabytes.
-        let number = node_of(&zones, chunk.first).or_else(|| node_of(&zones, end - 1)).unwrap_or(0);
+        let number = node_of(zones, chunk.first).or_else(|| node_of(zones, end - 1)).unwrap_or(0);
         let node = census.node(number);
+        census.frames += end - chunk.first;
         let mut at = chunk.first;
-        let (mut cached, mut unused) = (0, 0);
         while at < end {
-            let words = chunk.from(marks, at);
-            let plain = if all { marks.plain(&words[..marks.page_words]) } else { Plain::No };
-            if plain != Plain::No {
-                cached += u64::from(plain == Plain::Cached);
-                unused += u64::from(plain == Plain::Unused);
-                at += 1;
-                continue;
+            if self.all {
+                let plains = marks.plains(chunk.from(marks, at));
+                census.add_plain(node, &plains);
+                at += plains.pages();
+                if at >= end {
+                    break;
+                }
             }
+            let words = chunk.from(marks, at);
             let Some(head) = marks.head(words) else {
                 at += 1;
                 continue;
             };
             let head = within(head, at);
-            if belongs(marks, words)
-                && count(marks, profile, &chunk, at, &head, census.at(node, &head)) == Seen::Contradicts
+            if (self.belongs)(marks, words)
+                && count(marks, self.profile, chunk, at, &head, census.at(node, &head)) == Seen::Contradicts
             {
                 again.push(at);
             }
             at += head.pages();
         }
-        census.add_plain(node, cached, unused);
-        census.frames += end - chunk.first;
-    })?;
-    census.holes = spanned.saturating_sub(census.frames);
-    for frame in again {
-        recount(frames, profile, frame, &mut census)?;
     }
-    Ok(census)
 }
 
 /// A folio starts at a multiple of its size; what does not was read in the middle of a change.

@@ -37,18 +37,26 @@ impl Extent {
 /// one chunk of `struct page`s.
 pub(crate) const BLOCK: u64 = 4096;
 
-/// Appends an extent, to the last one where it continues that.
-pub(crate) fn push(extents: &mut Vec<Extent>, next: Extent) {
-    if let Some(last) = extents.last_mut()
-        && last.owner == next.owner
+/// The extent that two are together, where the second continues the first.
+#[inline]
+pub(crate) fn joined(last: &Extent, next: &Extent) -> Option<Extent> {
+    let continues = last.owner == next.owner
         && last.by == next.by
         && last.by == By::Pte
         && last.page + u64::from(last.pages) == next.page
         && last.end() == next.frame
-        && last.frame / BLOCK == next.frame / BLOCK
-    {
-        last.pages += next.pages;
-        return;
+        && last.frame / BLOCK == next.frame / BLOCK;
+    continues.then_some(Extent { pages: last.pages + next.pages, ..*last })
+}
+
+/// Appends an extent, to the last one where it continues that.
+#[inline]
+pub(crate) fn push(extents: &mut Vec<Extent>, next: Extent) {
+    match extents.last_mut() {
+        Some(last) => match joined(last, &next) {
+            Some(both) => *last = both,
+            None => extents.push(next),
+        },
+        None => extents.push(next),
     }
-    extents.push(next);
 }

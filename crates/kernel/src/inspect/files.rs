@@ -14,7 +14,7 @@ use super::procs::Process;
 use super::usage::{Class, Usage};
 use super::zones::{Zone, node_of, spans, zones};
 use crate::Unavailable;
-use crate::procfs::{KPAGECOUNT, KPAGEFLAGS, Words, kpf};
+use crate::procfs::{KPAGECOUNT, KPAGEFLAGS, Words, kpf, true_flags};
 
 /// Frames that are read at once; no folio but a gigantic one crosses a multiple of it.
 const STEP: u64 = 8192;
@@ -36,6 +36,8 @@ mod more {
 /// The machine by files of /proc.
 pub struct Files {
     flags: Words,
+    /// The flags that are believed.
+    known: u64,
     counts: Words,
     zones: Vec<Zone>,
     /// Flags and counts of the frames at hand.
@@ -59,6 +61,7 @@ impl Files {
     pub fn open() -> Result<Files, Unavailable> {
         Ok(Files {
             flags: Words::need(KPAGEFLAGS)?,
+            known: true_flags(),
             counts: Words::need(KPAGECOUNT)?,
             zones: zones()?,
             flagged: Vec::new(),
@@ -71,6 +74,7 @@ impl Files {
         self.flagged.clear();
         self.counted.clear();
         self.flags.read(first, STEP, &mut self.flagged)?;
+        self.flagged.iter_mut().for_each(|flags| *flags &= self.known);
         self.counts.read(first, STEP, &mut self.counted)
     }
 

@@ -172,19 +172,15 @@ fn view(marks: &Marks, profile: &Profile, chunk: &Chunk<'_>, frame: u64) -> Opti
     Some((view, fits.unwrap_or(true)))
 }
 
-/// The parts of extents that lie in the frames of a folio.
-pub(crate) fn within(extents: &[Extent], first: u64, pages: u64) -> Vec<Extent> {
-    let end = first + pages;
-    let part = |extent: &Extent| {
-        let (from, to) = (extent.frame.max(first), extent.end().min(end));
-        (from < to).then(|| Extent {
-            page: extent.page + (from - extent.frame),
-            frame: from,
-            pages: (to - from) as u32,
-            ..*extent
-        })
-    };
-    extents.iter().filter_map(part).collect()
+/// The part of an extent that lies in the frames of a folio.
+pub(crate) fn within(extent: &Extent, first: u64, pages: u64) -> Option<Extent> {
+    let (from, to) = (extent.frame.max(first), extent.end().min(first + pages));
+    (from < to).then(|| Extent {
+        page: extent.page + (from - extent.frame),
+        frame: from,
+        pages: (to - from) as u32,
+        ..*extent
+    })
 }
 
 impl View {

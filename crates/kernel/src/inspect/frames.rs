@@ -7,6 +7,7 @@ use mapcount_model::snapshot::Snapshot;
 use mapcount_model::units::{Folio, Order, Pfn};
 use mapcount_model::verdict::Subject;
 
+use super::extent::BLOCK;
 use super::marks::{Head, Marks};
 use super::zones::{Zone, spans, zones};
 use crate::Unavailable;
@@ -70,6 +71,9 @@ pub(crate) struct Frames {
     pub(crate) zones: Vec<Zone>,
 }
 
+/// Frames of a part of a [`BLOCK`], of which there are 64: their `struct page`s fill a page or two.
+pub(crate) const PART: u64 = BLOCK / 64;
+
 /// Frames below which an unreadable chunk is not divided any more: the pages of `struct page`s themselves.
 const SMALLEST: u64 = 64;
 
@@ -98,20 +102,29 @@ impl Frames {
         address.wrapping_sub(self.vmemmap) / (self.marks.page_words as u64 * 8)
     }
 
-    /// Shows `visit` all frames of the machine in chunks that start at multiples of their size.
+    /// The same frames, read by other means, so that both can be read at a time; `None` where that is of no use.
+    pub(crate) fn twin(&self) -> Option<Frames> {
+        if std::thread::available_parallelism().is_ok_and(|processors| processors.get() < 2) {
+            return None;
+        }
+        let memory = self.memory.twin()?;
+        Some(Frames { memory, marks: self.marks.clone(), vmemmap: self.vmemmap, zones: self.zones.clone() })
+    }
+
+    /// The chunks that all frames of the machine stand in, by their first frames, which are multiples of their size.
+    pub(crate) fn chunks(&self) -> Vec<u64> {
+        let step = self.chunk_frames();
+        let spans = spans(&self.zones, step);
+        spans.into_iter().flat_map(|span| span.step_by(step as usize)).collect()
+    }
+
+    /// Shows `visit` all frames of the machine, chunk by chunk.
     ///
     /// # Errors
     /// If the kernel does not let it look any more.
     pub(crate) fn each_chunk(&mut self, visit: &mut dyn FnMut(&Marks, Chunk<'_>)) -> Result<(), Unavailable> {
         let step = self.chunk_frames();
-        for span in spans(&self.zones, step) {
-            let mut first = span.start;
-            while first < span.end {
-                self.visit(first..first + step, visit)?;
-                first += step;
-            }
-        }
-        Ok(())
+        self.chunks().into_iter().try_for_each(|first| self.visit(first..first + step, visit))
     }
 
     /// Shows `visit` some frames; those that cannot be read (holes) are left out, and the rest comes in smaller chunks
@@ -138,6 +151,42 @@ impl Frames {
             self.visit(middle..frames.end, visit)?;
         }
         Ok(())
+    }
+
+    /// Shows `visit` the block of frames from `first` on when those of its parts that have a bit in `parts` have been read.
+    /// In the others stands what the calls before have left there. False, and `visit` was not called, where a part cannot
+    /// be read, or this kernel's `struct page`s are too large for a block.
+    pub(crate) fn visit_parts(
+        &mut self,
+        first: u64,
+        parts: u64,
+        visit: &mut dyn FnMut(&Marks, Chunk<'_>),
+    ) -> Result<bool, Unavailable> {
+        if self.chunk_frames() < BLOCK {
+            return Ok(false);
+        }
+        let address = self.address(first);
+        let Frames { memory, marks, .. } = self;
+        let window = Span { address, words: BLOCK as usize * marks.page_words };
+        let words = PART as usize * marks.page_words;
+        let mut runs: [Range<usize>; 32] = std::array::from_fn(|_| 0..0);
+        let mut count = 0;
+        let mut bit = 0;
+        while bit < 64 && parts >> bit != 0 {
+            let from = bit + (parts >> bit).trailing_zeros();
+            let to = from + (parts >> from).trailing_ones();
+            runs[count] = from as usize * words..to as usize * words;
+            count += 1;
+            bit = to;
+        }
+        let mut seen = false;
+        memory.look_at_parts(window, &runs[..count], &mut |words| {
+            if let Some(words) = words {
+                seen = true;
+                visit(marks, Chunk { first, words, address });
+            }
+        })?;
+        Ok(seen)
     }
 
     /// Whether neither the first nor the last of some frames has a `struct page`: memory comes and goes in sections of

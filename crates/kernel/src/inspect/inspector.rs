@@ -6,13 +6,14 @@ use std::os::unix::fs::FileExt;
 
 use mapcount_model::profile::Profile;
 
+use super::blocks::Blocks;
 use super::extent::Extent;
 use super::folio::{self, Mapper, View};
 use super::frames::Frames;
-use super::join::Piece;
 use super::maps::{Area, areas};
 use super::marks::Marks;
 use super::pagemap;
+use super::pieces::{self, Piece};
 use super::procs::Process;
 use super::space::{Missed, Space, Spaces};
 use super::tables::Walked;
@@ -76,14 +77,20 @@ pub struct Other {
     pub pages: u64,
 }
 
-/// Extents of several processes.
+/// A way through the address spaces of processes, one after the other.
 #[derive(Default)]
-struct Walks {
-    extents: Vec<Extent>,
+struct Tour {
     found: Processes,
-    /// Kept open until the extents have been joined, so that nobody else gets the tables.
+    seen: BTreeSet<u32>,
+    /// Processes by their `mm_struct`.
+    known: BTreeMap<u64, u32>,
+    /// Kept open as long as what they map is of interest, so that nobody else gets their tables.
     spaces: Vec<Space>,
 }
+
+/// Extents that are joined with counters at once: more than most processes have, and 16 MiB at most. A process that has
+/// more is joined at once all the same, since a folio may be mapped in several places.
+const AT_ONCE: usize = 1 << 20;
 
 impl Inspector {
     /// Opens the running kernel. `pagemap` asks for the documented interface to page tables, /proc/PID/pagemap, which
@@ -209,47 +216,72 @@ impl Inspector {
     /// # Errors
     /// If the kernel does not let it look any more; that a process is gone or closed to us is none.
     pub fn processes(&mut self, wanted: &[Process], orders: &[u8]) -> Result<Processes, Unavailable> {
-        let Walks { extents, mut found, spaces } = self.walk(wanted)?;
-        let usages = join::join(&mut self.frames, &self.profile, extents, found.used.len(), orders)?;
-        for ((_, place), usage) in found.used.iter_mut().zip(usages) {
+        let mut tour = Tour::default();
+        let mut blocks = Blocks::new();
+        let mut usages: Vec<Usage> = Vec::new();
+        for (index, process) in wanted.iter().enumerate() {
+            self.step(&mut tour, process, &mut |extent| blocks.add(extent))?;
+            if blocks.len() >= AT_ONCE || index + 1 == wanted.len() {
+                usages.resize_with(tour.found.used.len(), Usage::default);
+                join::join(&mut self.frames, &self.profile, &mut blocks, &mut usages, orders)?;
+                tour.spaces.clear();
+                tour.known.clear();
+            }
+        }
+        for ((_, place), usage) in tour.found.used.iter_mut().zip(usages) {
             *place = usage;
         }
-        drop(spaces);
-        Ok(found)
+        Ok(tour.found)
     }
 
-    fn walk(&mut self, wanted: &[Process]) -> Result<Walks, Unavailable> {
-        let mut walks = Walks::default();
-        let mut seen = BTreeSet::new();
-        let mut known: BTreeMap<u64, u32> = BTreeMap::new();
-        let memory = &mut *self.frames.memory;
-        for process in wanted.iter().filter(|process| seen.insert(process.pid)) {
-            let owner = walks.found.used.len() as u32;
-            let Walker::Tables(spaces) = &self.walker else {
-                match pagemap::walk(process.pid, owner, &mut walks.extents)? {
-                    Ok(_) => walks.found.used.push((process.clone(), Usage::default())),
-                    Err(missed) => walks.found.missed.push((process.clone(), missed)),
-                }
-                continue;
-            };
-            let space = match spaces.open(memory, process.pid)? {
-                Ok(space) => space,
-                Err(missed) => {
-                    walks.found.missed.push((process.clone(), missed));
-                    continue;
-                }
-            };
-            if let Some(first) = known.get(&space.mm) {
-                walks.found.same.push((process.clone(), *first));
-                continue;
-            }
-            known.insert(space.mm, process.pid);
-            let walked = spaces.walk(memory, &space, owner, &mut walks.extents)?;
-            walks.found.walked.add(&walked);
-            walks.found.used.push((process.clone(), Usage::default()));
-            walks.spaces.push(space);
+    /// Shows `sink` what a process maps, unless it was walked already, by any of its threads or under another name.
+    /// Extents name it by its place among the processes found.
+    fn step(
+        &mut self,
+        tour: &mut Tour,
+        process: &Process,
+        sink: &mut dyn FnMut(&Extent),
+    ) -> Result<(), Unavailable> {
+        if !tour.seen.insert(process.pid) {
+            return Ok(());
         }
-        Ok(walks)
+        let owner = tour.found.used.len() as u32;
+        let Walker::Tables(spaces) = &self.walker else {
+            let mut extents = Vec::new();
+            match pagemap::walk(process.pid, owner, &mut extents)? {
+                Ok(_) => tour.found.used.push((process.clone(), Usage::default())),
+                Err(missed) => tour.found.missed.push((process.clone(), missed)),
+            }
+            extents.iter().for_each(sink);
+            return Ok(());
+        };
+        let memory = &mut *self.frames.memory;
+        let space = match spaces.open(memory, process.pid)? {
+            Ok(space) => space,
+            Err(missed) => {
+                tour.found.missed.push((process.clone(), missed));
+                return Ok(());
+            }
+        };
+        if let Some(first) = tour.known.get(&space.mm) {
+            tour.found.same.push((process.clone(), *first));
+            return Ok(());
+        }
+        tour.known.insert(space.mm, process.pid);
+        let walked = spaces.walk(memory, &space, owner, sink)?;
+        tour.found.walked.add(&walked);
+        tour.found.used.push((process.clone(), Usage::default()));
+        tour.spaces.push(space);
+        Ok(())
+    }
+
+    /// Shows `sink` what processes map.
+    fn walk(&mut self, wanted: &[Process], sink: &mut dyn FnMut(&Extent)) -> Result<Tour, Unavailable> {
+        let mut tour = Tour::default();
+        for process in wanted {
+            self.step(&mut tour, process, sink)?;
+        }
+        Ok(tour)
     }
 
     /// What each mapping of a process uses.
@@ -261,12 +293,16 @@ impl Inspector {
             Ok(areas) => areas,
             Err(missed) => return Ok(Err(missed)),
         };
-        let walks = self.walk(std::slice::from_ref(process))?;
-        if let Some((_, missed)) = walks.found.missed.first() {
+        let mut extents = Vec::new();
+        let tour = self.walk(std::slice::from_ref(process), &mut |extent| extents.push(*extent))?;
+        if let Some((_, missed)) = tour.found.missed.first() {
             return Ok(Err(*missed));
         }
-        let extents = by_area(&walks.extents, &areas);
-        let usages = join::join(&mut self.frames, &self.profile, extents.clone(), areas.len(), &[])?;
+        let extents = by_area(&extents, &areas);
+        let mut blocks = Blocks::new();
+        extents.iter().for_each(|extent| blocks.add(extent));
+        let mut usages = vec![Usage::default(); areas.len()];
+        join::join(&mut self.frames, &self.profile, &mut blocks, &mut usages, &[])?;
         let mut mappings: Vec<Mapping> = areas
             .into_iter()
             .zip(usages)
@@ -283,7 +319,7 @@ impl Inspector {
     /// # Errors
     /// If the kernel does not let it look any more.
     pub fn pieces(&mut self, mapping: &Mapping) -> Result<Vec<Piece>, Unavailable> {
-        join::pieces(&mut self.frames, &self.profile, mapping.extents.clone())
+        pieces::pieces(&mut self.frames, &self.profile, mapping.extents.clone())
     }
 
     /// The frame that an address of a process maps; `None` if nothing does.
@@ -295,13 +331,14 @@ impl Inspector {
         process: &Process,
         address: u64,
     ) -> Result<Result<Option<u64>, Missed>, Unavailable> {
-        let walks = self.walk(std::slice::from_ref(process))?;
-        if let Some((_, missed)) = walks.found.missed.first() {
-            return Ok(Err(*missed));
-        }
         let page = address / vmemmap::PAGE;
-        let holds = |extent: &&Extent| (extent.page..extent.page + u64::from(extent.pages)).contains(&page);
-        Ok(Ok(walks.extents.iter().find(holds).map(|extent| extent.frame + (page - extent.page))))
+        let mut frame = None;
+        let tour = self.walk(std::slice::from_ref(process), &mut |extent| {
+            if (extent.page..extent.page + u64::from(extent.pages)).contains(&page) {
+                frame = Some(extent.frame + (page - extent.page));
+            }
+        })?;
+        Ok(tour.found.missed.first().map_or(Ok(frame), |(_, missed)| Err(*missed)))
     }
 
     /// The folio of a frame, with those of `processes` that map it; `None` if there is no such frame.
@@ -311,11 +348,14 @@ impl Inspector {
     pub fn folio(&mut self, frame: u64, processes: &[Process]) -> Result<Option<View>, Unavailable> {
         let Some(mut view) = folio::look(&mut self.frames, &self.profile, frame)? else { return Ok(None) };
         if !processes.is_empty() {
-            let walks = self.walk(processes)?;
-            for extent in folio::within(&walks.extents, view.first, view.head.pages()) {
-                let (process, _) = &walks.found.used[extent.owner as usize];
-                view.mappers.push(Mapper { process: process.clone(), extent });
-            }
+            let (first, pages) = (view.first, view.head.pages());
+            let mut extents = Vec::new();
+            let tour =
+                self.walk(processes, &mut |extent| extents.extend(folio::within(extent, first, pages)))?;
+            view.mappers.extend(extents.into_iter().map(|extent| {
+                let (process, _) = &tour.found.used[extent.owner as usize];
+                Mapper { process: process.clone(), extent }
+            }));
         }
         view.cgroup = File::open("/proc/kpagecgroup").ok().and_then(|names| cgroup_of(&names, view.first));
         Ok(Some(view))
@@ -326,23 +366,23 @@ impl Inspector {
     /// # Errors
     /// If the kernel does not let it look any more.
     pub fn others(&mut self, process: &Process, all: &[Process]) -> Result<Vec<Other>, Unavailable> {
-        let own = self.walk(std::slice::from_ref(process))?;
-        let folios = join::shared_folios(&mut self.frames, &self.profile, own.extents)?;
+        let mut own = Vec::new();
+        self.walk(std::slice::from_ref(process), &mut |extent| own.push(*extent))?;
+        let folios = pieces::shared_folios(&mut self.frames, &self.profile, own)?;
         let rest: Vec<Process> = all.iter().filter(|other| other.pid != process.pid).cloned().collect();
-        let walks = self.walk(&rest)?;
         let mut pages: BTreeMap<u32, u64> = BTreeMap::new();
-        for extent in &walks.extents {
+        let tour = self.walk(&rest, &mut |extent| {
             let from = folios.partition_point(|(_, end)| *end <= extent.frame);
             let met = folios[from..].iter().take_while(|(start, _)| *start < extent.end());
             for (start, end) in met {
                 let common = extent.end().min(*end) - extent.frame.max(*start);
                 *pages.entry(extent.owner).or_default() += common;
             }
-        }
+        })?;
         // One that shares its memory with the process is the process.
         let others = pages
             .into_iter()
-            .map(|(owner, pages)| Other { process: walks.found.used[owner as usize].0.clone(), pages });
+            .map(|(owner, pages)| Other { process: tour.found.used[owner as usize].0.clone(), pages });
         let mut others: Vec<Other> = others.collect();
         others.sort_by_key(|other| (std::cmp::Reverse(other.pages), other.process.pid));
         Ok(others)

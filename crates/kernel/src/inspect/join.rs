@@ -1,82 +1,150 @@
-//! Extents of processes joined with the counters of their folios: each part of memory is read once for all processes
-//! that map it.
+//! Extents of processes joined with the counters of their folios, a block of frames after the other, for all processes
+//! at hand at once.
 
 use mapcount_model::profile::Profile;
-use mapcount_model::query::Query;
-use mapcount_model::verdict::Subject;
 
+use super::blocks::{Blocks, Packed};
 use super::extent::{BLOCK, By, Extent};
-use super::frames::{Chunk, Frames};
-use super::marks::{Head, Marks, Use};
+use super::frames::{Chunk, Frames, PART};
+use super::marks::{Head, Marks, Plain, Use};
 use super::usage::Usage;
-use super::{folio, usage};
 use crate::Unavailable;
 
 /// How often a folio that does not fit together is read again.
 const READINGS: u32 = 4;
 
-/// Joins extents with counters; the usage of each owner stands at its number. `orders` are the sizes of blocks to look
-/// for.
+/// How often parts of a block are added before all of it is read.
+const ROUNDS: u32 = 3;
+
+/// More parts of a block than this are not worth to be chosen: all of it is read.
+const MOST_PARTS: u32 = 40;
+
+/// Joins extents with counters and adds what each owner uses to the usage at its number. `orders` are the sizes of blocks
+/// to look for.
 ///
 /// # Errors
 /// If the kernel does not let us look any more.
 pub(crate) fn join(
     frames: &mut Frames,
     profile: &Profile,
-    extents: Vec<Extent>,
-    owners: usize,
+    blocks: &mut Blocks,
+    usages: &mut [Usage],
     orders: &[u8],
-) -> Result<Vec<Usage>, Unavailable> {
-    let mut usages = vec![Usage::default(); owners];
-    let step = frames.chunk_frames();
-    let (mut sorted, starts) = by_chunk(extents, step);
+) -> Result<(), Unavailable> {
     let mut pending: Vec<(u64, Vec<Extent>)> = Vec::new();
-    for (chunk, bounds) in (0u64..).zip(starts.windows(2)) {
-        let part = &mut sorted[bounds[0]..bounds[1]];
-        if part.is_empty() {
+    let mut large: Vec<Extent> = Vec::new();
+    for (first, extents) in blocks.drain() {
+        let mut run = |marks: &Marks, words: Chunk<'_>, extents: &mut dyn Iterator<Item = Extent>| {
+            let (pending, large, usages) = (&mut pending, &mut large, &mut *usages);
+            Part { marks, profile, words, orders, usages, pending, large }.run(extents);
+        };
+        if by_parts(frames, first, &extents, &mut run)? {
             continue;
         }
-        part.sort_unstable_by_key(|extent| (extent.owner, extent.frame, extent.page));
-        let mut seen: Vec<std::ops::Range<u64>> = Vec::new();
-        frames.visit(chunk * step..(chunk + 1) * step, &mut |marks, words| {
-            let end = words.first + words.frames(marks);
-            let inside = |extent: &&Extent| (words.first..end).contains(&extent.frame);
-            let here: Vec<Extent> = part.iter().filter(inside).copied().collect();
-            seen.push(words.first..end);
-            Part { marks, profile, words, orders, usages: &mut usages, pending: &mut pending }.run(&here);
-        })?;
-        // Frames that have no `struct page` are devices'.
-        let was_seen = |extent: &Extent| seen.iter().any(|frames| frames.contains(&extent.frame));
-        for extent in part.iter().filter(|extent| !was_seen(extent)) {
+        let uncounted = by_chunks(frames, first, &extents, &mut run)?;
+        for extent in uncounted {
             usages[extent.owner as usize].add_uncounted(Use::Kernel, u64::from(extent.pages));
         }
     }
     for (head, segments) in pending {
-        later(frames, profile, head, &segments, orders, &mut usages)?;
+        later(frames, profile, head, &segments, orders, usages)?;
     }
-    Ok(usages)
+    Ok(())
 }
 
-/// Extents by the chunk that they start in, and where the extents of each chunk start.
-fn by_chunk(extents: Vec<Extent>, step: u64) -> (Vec<Extent>, Vec<usize>) {
-    let chunk = |extent: &Extent| (extent.frame / step) as usize;
-    let chunks = extents.iter().map(|extent| chunk(extent) + 1).max().unwrap_or(0);
-    let mut starts = vec![0usize; chunks + 2];
-    for extent in &extents {
-        starts[chunk(extent) + 2] += 1;
+/// What counts extents in a chunk.
+type Run<'a> = dyn FnMut(&Marks, Chunk<'_>, &mut dyn Iterator<Item = Extent>) + 'a;
+
+/// Reads those parts of the block from the frame `first` on that its extents, and the folios that these are of, stand in.
+/// Returns whether all of them could be read, and were counted.
+fn by_parts(
+    frames: &mut Frames,
+    first: u64,
+    extents: &[Packed],
+    run: &mut Run<'_>,
+) -> Result<bool, Unavailable> {
+    let parts = extents.iter().map(|extent| match extent.pages() {
+        (pages, By::Pte | By::Pmd) => parts_of(extent.frame(), u64::from(pages)),
+        (_, By::Pud) => parts_of(extent.frame(), 1),
+    });
+    let mut wanted = parts.fold(0, |all, parts| all | parts);
+    let mut there = 0;
+    for round in 1..=ROUNDS {
+        if round == ROUNDS || wanted.count_ones() > MOST_PARTS {
+            wanted = u64::MAX;
+        }
+        let mut missing = 0;
+        let readable = frames.visit_parts(first, wanted & !there, &mut |marks, words| {
+            missing = if wanted == u64::MAX { 0 } else { needed(marks, &words, extents, wanted) & !wanted };
+            if missing == 0 {
+                run(marks, words, &mut extents.iter().map(|extent| extent.extent(first)));
+            }
+        })?;
+        if !readable || missing == 0 {
+            return Ok(readable);
+        }
+        there = wanted;
+        wanted |= missing;
     }
-    for index in 1..starts.len() {
-        starts[index] += starts[index - 1];
+    Ok(false)
+}
+
+/// The parts of a block that some frames stand in, a bit each; frames behind the block are left out.
+fn parts_of(frame: u64, frames: u64) -> u64 {
+    let (from, to) = (frame / PART, (frame + frames).min(BLOCK).div_ceil(PART));
+    let bits = to.saturating_sub(from);
+    if bits >= 64 { u64::MAX } else { ((1 << bits) - 1) << from }
+}
+
+/// The parts that the folios of some extents stand in, as far as can be told from the parts that are `there`.
+fn needed(marks: &Marks, words: &Chunk<'_>, extents: &[Packed], there: u64) -> u64 {
+    let page_bytes = marks.page_words as u64 * 8;
+    let mut needed = 0;
+    for extent in extents {
+        let mut at = extent.frame();
+        let end = (at + u64::from(extent.pages().0)).min(BLOCK);
+        while at < end && parts_of(at, 1) & there != 0 {
+            let page = words.from(marks, words.first + at);
+            if marks.is_single(page) {
+                at += 1;
+                continue;
+            }
+            let address = words.address + at * page_bytes;
+            let back = address.wrapping_sub(marks.head_address(page, address)) / page_bytes;
+            // The first page of a gigantic folio is in another block; those are read by themselves.
+            let Some(first) = at.checked_sub(back) else { break };
+            needed |= parts_of(first, 1);
+            if parts_of(first, 1) & there == 0 {
+                break;
+            }
+            let pages = marks.head(words.from(marks, words.first + first)).map_or(1, |head| head.pages());
+            needed |= parts_of(first, pages);
+            at = (first + pages).max(at + 1);
+        }
     }
-    let Some(first) = extents.first() else { return (extents, vec![0]) };
-    let mut sorted = vec![*first; extents.len()];
-    for extent in &extents {
-        let place = &mut starts[chunk(extent) + 1];
-        sorted[*place] = *extent;
-        *place += 1;
+    needed
+}
+
+/// Reads all of the block from the frame `first` on, in smaller chunks where it has holes. Returns the extents that no
+/// `struct page`s were found of: devices' memory.
+fn by_chunks(
+    frames: &mut Frames,
+    first: u64,
+    extents: &[Packed],
+    run: &mut Run<'_>,
+) -> Result<Vec<Extent>, Unavailable> {
+    let extents: Vec<Extent> = extents.iter().map(|extent| extent.extent(first)).collect();
+    let mut seen: Vec<std::ops::Range<u64>> = Vec::new();
+    let step = frames.chunk_frames().min(BLOCK);
+    for start in (first..first + BLOCK).step_by(step as usize) {
+        frames.visit(start..start + step, &mut |marks, words| {
+            let here = words.first..words.first + words.frames(marks);
+            run(marks, words, &mut extents.iter().filter(|extent| here.contains(&extent.frame)).copied());
+            seen.push(here);
+        })?;
     }
-    starts.pop();
-    (sorted, starts)
+    let was_seen = |extent: &Extent| seen.iter().any(|frames| frames.contains(&extent.frame));
+    Ok(extents.into_iter().filter(|extent| !was_seen(extent)).collect())
 }
 
 /// A chunk with the extents that start in it.
@@ -88,11 +156,72 @@ struct Part<'a> {
     usages: &'a mut [Usage],
     /// Folios whose counters have to be read (again) by themselves.
     pending: &'a mut Vec<(u64, Vec<Extent>)>,
+    /// Extents at hand that begin in a large folio.
+    large: &'a mut Vec<Extent>,
 }
 
 impl Part<'_> {
+    /// Counts extents, in any order.
+    fn run(&mut self, extents: impl Iterator<Item = Extent>) {
+        self.large.clear();
+        // Pages of an owner that nobody else has: most of them, so without a look at its usage for each.
+        let (mut owner, mut own) = (0, 0);
+        for extent in extents {
+            if extent.owner != owner {
+                self.usages[owner as usize].add_own(std::mem::take(&mut own));
+                owner = extent.owner;
+            }
+            own += self.singles(extent);
+        }
+        self.usages[owner as usize].add_own(own);
+        let mut large = std::mem::take(self.large);
+        large.sort_unstable_by_key(|extent| (extent.owner, extent.frame, extent.page));
+        self.folios(&large);
+        *self.large = large;
+    }
+
+    /// Counts the single pages that an extent begins with; from the first large folio on it is left for later. Returns how
+    /// many anonymous pages there were that nothing but this extent maps or holds: these are not counted yet.
+    #[inline]
+    fn singles(&mut self, extent: Extent) -> u64 {
+        let mut own = 0;
+        let end = self.words.first + self.words.frames(self.marks);
+        for done in 0..extent.pages {
+            let frame = extent.frame + u64::from(done);
+            let is_single = extent.by == By::Pte && frame < end;
+            let page = if is_single { self.words.from(self.marks, frame) } else { &[] };
+            if is_single && self.marks.plain(&page[..self.marks.page_words]) == Plain::Own {
+                own += 1;
+                continue;
+            }
+            let rest =
+                Extent { page: extent.page + u64::from(done), frame, pages: extent.pages - done, ..extent };
+            if !is_single || !self.marks.is_single(page) {
+                self.large.push(rest);
+                break;
+            }
+            let usage = &mut self.usages[extent.owner as usize];
+            let segment = Extent { pages: 1, ..rest };
+            let counted = self.marks.head(page).is_some_and(|head| {
+                count(
+                    self.marks,
+                    self.profile,
+                    &self.words,
+                    (frame, &head),
+                    std::slice::from_ref(&segment),
+                    self.orders,
+                    usage,
+                )
+            });
+            if !counted {
+                self.pending.push((frame, vec![segment]));
+            }
+        }
+        own
+    }
+
     /// Counts extents that stand by owner and by rising frame.
-    fn run(&mut self, extents: &[Extent]) {
+    fn folios(&mut self, extents: &[Extent]) {
         let page_bytes = self.marks.page_words as u64 * 8;
         let end = self.words.first + self.words.frames(self.marks);
         // The folio at hand: its owner, its first frame, what is known of it, and where it ends.
@@ -221,148 +350,4 @@ fn later(
     }
     usages[owner].add_unstable(used, segments);
     Ok(())
-}
-
-/// The anonymous large folios of some extents that others map too, or may: first frame and frame behind, by rising frame.
-///
-/// # Errors
-/// If the kernel does not let us look any more.
-pub(crate) fn shared_folios(
-    frames: &mut Frames,
-    profile: &Profile,
-    extents: Vec<Extent>,
-) -> Result<Vec<(u64, u64)>, Unavailable> {
-    let step = frames.chunk_frames();
-    let (mut sorted, starts) = by_chunk(extents, step);
-    let mut folios: Vec<(u64, u64)> = Vec::new();
-    for (chunk, bounds) in (0u64..).zip(starts.windows(2)) {
-        let part = &mut sorted[bounds[0]..bounds[1]];
-        if part.is_empty() {
-            continue;
-        }
-        part.sort_unstable_by_key(|extent| extent.frame);
-        frames.visit(chunk * step..(chunk + 1) * step, &mut |marks, words| {
-            let end = words.first + words.frames(marks);
-            let mut at = words.first;
-            while at < end {
-                let Some(head) = marks.head(words.from(marks, at)) else {
-                    at += 1;
-                    continue;
-                };
-                let behind = at + head.pages();
-                if head.used == Use::Anon && head.order > 0 && behind <= end {
-                    let entries = words.ask(marks, profile, (at, &head), |subject, _| {
-                        subject.ask(Query::FolioMapcount, subject.folio.head).value().unwrap_or(0)
-                    });
-                    // No extent is longer than a block, so that none that starts before reaches here.
-                    let from = part.partition_point(|extent| extent.frame + BLOCK <= at);
-                    let until = part.partition_point(|extent| extent.frame < behind);
-                    let own = folio::within(&part[from..until], at, head.pages());
-                    let own_entries: u64 = own.iter().map(usage::entries).sum();
-                    if !own.is_empty() && entries.is_some_and(|entries| entries > own_entries as i64) {
-                        folios.push((at, behind));
-                    }
-                }
-                at = behind;
-            }
-        })?;
-    }
-    folios.sort_unstable();
-    Ok(folios)
-}
-
-/// How a part of a mapping looks on a map of its folios; where several hold, the last one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Look {
-    /// Mapped by PTEs, whole.
-    Pte,
-    /// Mapped as a whole by one entry.
-    Pmd,
-    /// Others map it too, or seem to.
-    Shared,
-    /// Anonymous, and nobody maps some of its pages.
-    Partial,
-    /// It has pins, as far as these are counted.
-    Pinned,
-}
-
-/// A part of a mapping that lies in one folio and stands in a row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Piece {
-    /// Its extent.
-    pub extent: Extent,
-    /// The first frame of the folio.
-    pub first: u64,
-    /// The folio's order.
-    pub order: u8,
-    /// How it looks.
-    pub look: Look,
-}
-
-/// Extents in pieces of one folio each, by rising address. What is no folio that processes map counted is left out.
-///
-/// # Errors
-/// If the kernel does not let us look any more.
-pub(crate) fn pieces(
-    frames: &mut Frames,
-    profile: &Profile,
-    extents: Vec<Extent>,
-) -> Result<Vec<Piece>, Unavailable> {
-    let step = frames.chunk_frames();
-    let (mut sorted, starts) = by_chunk(extents, step);
-    let mut found: Vec<Piece> = Vec::new();
-    for (chunk, bounds) in (0u64..).zip(starts.windows(2)) {
-        let part = &mut sorted[bounds[0]..bounds[1]];
-        if part.is_empty() {
-            continue;
-        }
-        frames.visit(chunk * step..(chunk + 1) * step, &mut |marks, words| {
-            let end = words.first + words.frames(marks);
-            for extent in part.iter().filter(|extent| (words.first..end).contains(&extent.frame)) {
-                cut(marks, profile, &words, *extent, &mut found);
-            }
-        })?;
-    }
-    found.sort_unstable_by_key(|piece| piece.extent.page);
-    Ok(found)
-}
-
-/// Cuts an extent where its folios end.
-fn cut(marks: &Marks, profile: &Profile, words: &Chunk<'_>, mut rest: Extent, found: &mut Vec<Piece>) {
-    let page_bytes = marks.page_words as u64 * 8;
-    let end = words.first + words.frames(marks);
-    while rest.pages > 0 && rest.frame < end {
-        let address = words.address + (rest.frame - words.first) * page_bytes;
-        let back =
-            address.wrapping_sub(marks.head_address(words.from(marks, rest.frame), address)) / page_bytes;
-        let first = rest.frame.wrapping_sub(back);
-        let inside = (words.first..=rest.frame).contains(&first);
-        let head = inside.then(|| marks.head(words.from(marks, first))).flatten();
-        let behind = head.map_or(rest.frame + 1, |head| (first + head.pages()).max(rest.frame + 1));
-        let pages = u64::from(rest.pages).min(behind - rest.frame) as u32;
-        let extent = Extent { pages, ..rest };
-        if let Some(head) = head
-            && let Some(look) =
-                words.ask(marks, profile, (first, &head), |subject, _| look(&subject, &head, &extent))
-        {
-            found.push(Piece { extent, first, order: head.order, look });
-        }
-        rest.page += u64::from(pages);
-        rest.frame += u64::from(pages);
-        rest.pages -= pages;
-    }
-}
-
-fn look(subject: &Subject<'_>, head: &Head, extent: &Extent) -> Look {
-    let at = subject.folio.head;
-    let pinned =
-        subject.references().and_then(|references| references.pins.value()).is_some_and(|pins| pins > 0);
-    let mapped = subject.mapped_pages().value().map_or(head.pages(), u64::from);
-    match extent.by {
-        _ if pinned => Look::Pinned,
-        _ if head.used == Use::Anon && mapped < head.pages() => Look::Partial,
-        _ if subject.ask(Query::MaybeShared, at).value() == Some(1) => Look::Shared,
-        By::Pte => Look::Pte,
-        By::Pmd | By::Pud => Look::Pmd,
-    }
 }

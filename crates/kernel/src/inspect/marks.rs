@@ -259,11 +259,20 @@ pub(crate) struct Marks {
     refcount: (usize, u32),
     mapcount: (usize, u32),
     /// Where the words are where they are in every kernel that has BTF, flags that no [`Plain`] page has set.
-    unplain: Option<u64>,
+    unplain: Option<Unplain>,
     /// The word that `private` is.
     private: usize,
     /// The word that names the memory cgroup, if there is one.
     pub(crate) memcg: Option<usize>,
+}
+
+/// Flags that pages have which need a second look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Unplain {
+    /// Of files, and of nobody.
+    any: u64,
+    /// Anonymous ones.
+    anon: u64,
 }
 
 /// A page that needs no second look.
@@ -273,8 +282,25 @@ pub(crate) enum Plain {
     Cached,
     /// Nobody's.
     Unused,
+    /// Anonymous, mapped by one entry, and held by nothing else.
+    Own,
     /// It does.
     No,
+}
+
+/// Pages that stand in a row and need no second look, by what they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Plains {
+    pub(crate) cached: u64,
+    pub(crate) own: u64,
+    pub(crate) unused: u64,
+}
+
+impl Plains {
+    /// How many.
+    pub(crate) const fn pages(&self) -> u64 {
+        self.cached + self.own + self.unused
+    }
 }
 
 /// The first page of a folio, or a page by itself.
@@ -339,28 +365,51 @@ impl Marks {
         let usual = (marks.page_words, marks.tail, marks.mapping, marks.refcount, marks.mapcount);
         if usual == (8, 1, 3, (6, 32), (6, 0)) {
             let Flags { head, private, swapcache, swapbacked, mlocked, reserved, slab, .. } = flags;
-            marks.unplain = Some(head | private | swapcache | swapbacked | mlocked | reserved | slab);
+            let anon = head | private | swapcache | mlocked | reserved | slab;
+            marks.unplain = Some(Unplain { any: anon | swapbacked, anon });
         }
         Ok(marks)
     }
 
-    /// Most of memory at a glance: single pages of the page cache that nothing maps and nobody else holds, and those
-    /// that nobody uses. What [`Marks::head`] says of them is the same.
+    /// Most of memory at a glance: single pages of the page cache that nothing maps and nobody else holds, anonymous ones of
+    /// one process, and those that nobody uses. What [`Marks::head`] says of them is the same.
     #[inline]
     pub(crate) fn plain(&self, page: &[u64]) -> Plain {
         let (Some(unplain), Ok(page)) = (self.unplain, <&[u64; 8]>::try_from(page)) else { return Plain::No };
         let is_tail = page[1] & 1 != 0;
         match page[6] {
             // One reference and no mapping.
-            0x1_ffff_ffff if page[3] != 0 && page[3] & 3 == 0 && page[0] & unplain == 0 && !is_tail => {
+            0x1_ffff_ffff if page[3] != 0 && page[3] & 3 == 0 && page[0] & unplain.any == 0 && !is_tail => {
                 Plain::Cached
             }
+            // One of each.
+            0x1_0000_0000 if page[3] & 3 == 1 && page[0] & unplain.anon == 0 && !is_tail => Plain::Own,
             // None of both.
-            0xffff_ffff if page[0] & unplain == 0 && !is_tail => Plain::Unused,
+            0xffff_ffff if page[0] & unplain.any == 0 && !is_tail => Plain::Unused,
             // Not made ready for the allocator yet (CONFIG_DEFERRED_STRUCT_PAGE_INIT).
             0 if page[0] == 0 && !is_tail => Plain::Unused,
             _ => Plain::No,
         }
+    }
+
+    /// The plain pages that `words` begin with.
+    pub(crate) fn plains(&self, words: &[u64]) -> Plains {
+        let (mut cached, mut own, mut unused) = (0, 0, 0);
+        for page in words.chunks_exact(self.page_words) {
+            match self.plain(page) {
+                Plain::Cached => cached += 1,
+                Plain::Own => own += 1,
+                Plain::Unused => unused += 1,
+                Plain::No => break,
+            }
+        }
+        Plains { cached, own, unused }
+    }
+
+    /// Whether the page is no part of a larger folio.
+    #[inline]
+    pub(crate) fn is_single(&self, page: &[u64]) -> bool {
+        !self.is_tail(page) && page[0] & self.flags.head == 0
     }
 
     /// Whether the page is a tail.
@@ -537,8 +586,16 @@ mod tests {
         let mappings = [0, 0xffff_8880_0000_1000, 0xffff_8880_0000_1001, 0xffff_8880_0000_1003];
         let words =
             [0, flags.lru, flags.lru | flags.swapbacked, flags.reserved, flags.private, flags.mlocked];
-        let counts =
-            [0, 0xffff_ffff, 0x1_ffff_ffff, 0x2_ffff_ffff, 0x2_0000_0000, 0xf000_0003, 0x1_f200_0000];
+        let counts = [
+            0,
+            0xffff_ffff,
+            0x1_ffff_ffff,
+            0x1_0000_0000,
+            0x2_ffff_ffff,
+            0x2_0000_0000,
+            0xf000_0003,
+            0x1_f200_0000,
+        ];
         let mut plain = 0;
         for (first, mapping) in words.into_iter().flat_map(|first| mappings.map(|mapping| (first, mapping))) {
             for (counts, tail) in counts.into_iter().flat_map(|counts| [(counts, 0), (counts, 1)]) {
@@ -552,6 +609,11 @@ mod tests {
                     }
                     (Plain::Unused, Some(head)) => {
                         assert_eq!((head.used, head.order), (Use::Free, 0), "{page:x?}")
+                    }
+                    (Plain::Own, Some(head)) => {
+                        assert_eq!((head.used, head.order), (Use::Anon, 0), "{page:x?}");
+                        assert!(!head.state.swapcache && marks.is_single(&page));
+                        assert_eq!((marks.refcount(&page), marks.mapcount(&page)), (1, 0));
                     }
                     (Plain::No, _) => {}
                     (_, None) => panic!("a tail is not plain: {page:x?}"),

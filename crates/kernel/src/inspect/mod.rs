@@ -5,6 +5,7 @@
 //! read from the kernel's memory while they change, what does not fit together is read again, and what never does is
 //! counted as unstable.
 
+mod blocks;
 pub mod census;
 mod drain;
 pub mod extent;
@@ -17,6 +18,7 @@ pub mod maps;
 mod marks;
 mod own;
 mod pagemap;
+mod pieces;
 pub mod procs;
 mod space;
 pub mod tables;
@@ -30,9 +32,9 @@ pub use extent::{By, Extent};
 pub use files::Files;
 pub use folio::{Mapper, View};
 pub use inspector::{Inspector, Mapping, Other, Processes};
-pub use join::{Look, Piece};
 pub use marks::{Head, Use};
 pub use own::{Own, own};
+pub use pieces::{Look, Piece};
 pub use space::Missed;
 pub use unexpected::{Group, Holder, Members, Unexpected};
 pub use usage::{Class, Cover, Partial, Usage};

@@ -146,7 +146,7 @@ impl Spaces {
         for levels in [4, 5] {
             self.paging = Paging { direct_map, levels, ..self.paging };
             let mut extents = Vec::new();
-            self.walk(memory, own, 0, &mut extents)?;
+            self.walk(memory, own, 0, &mut |extent| extents.push(*extent))?;
             let page = mark.number();
             let found = extents.iter().find(|e| (e.page..e.page + u64::from(e.pages)).contains(&page));
             // The page may have been moved since its frame was looked up.
@@ -178,7 +178,7 @@ impl Spaces {
         Ok(root.map(|root| Space { pagemap, mm, root }).ok_or(Missed::NoMemory))
     }
 
-    /// Adds what an address space maps to `extents`, by rising address.
+    /// Shows `sink` what an address space maps, by rising address.
     ///
     /// # Errors
     /// If the kernel does not let us look any more.
@@ -187,9 +187,9 @@ impl Spaces {
         memory: &mut dyn Memory,
         space: &Space,
         owner: u32,
-        extents: &mut Vec<Extent>,
+        sink: &mut dyn FnMut(&Extent),
     ) -> Result<Walked, Unavailable> {
-        Walk::new(memory, self.paging, owner, extents).run(space.root)
+        Walk::new(memory, self.paging, owner, sink).run(space.root)
     }
 }
 

@@ -5,7 +5,7 @@
 //! Format: Intel SDM volume 3, "4-level paging and 5-level paging"; bits that the processor leaves to Linux:
 //! arch/x86/include/asm/pgtable_types.h (v5.10, v6.18, v7.2).
 
-use super::extent::{By, Extent, push};
+use super::extent::{By, Extent, joined, push};
 use crate::Unavailable;
 use crate::memory::{Memory, Span};
 
@@ -38,7 +38,7 @@ pub struct Walked {
     pub tables: u64,
     /// Parts that were read again because they changed meanwhile.
     pub read_again: u64,
-    /// Parts that changed each time: what they map is not in the report.
+    /// Parts (128 MiB of addresses) that changed each time: what they map is not in the report.
     pub unstable: u64,
 }
 
@@ -67,7 +67,11 @@ pub(crate) struct Walk<'a> {
     memory: &'a mut dyn Memory,
     paging: Paging,
     owner: u32,
-    extents: &'a mut Vec<Extent>,
+    sink: &'a mut dyn FnMut(&Extent),
+    /// What was found last, which the next page may continue.
+    last: Option<Extent>,
+    /// What the part at hand maps, until it is known that it held still.
+    found: Vec<Extent>,
     walked: Walked,
     words: Vec<u64>,
     readable: Vec<bool>,
@@ -77,18 +81,24 @@ pub(crate) struct Walk<'a> {
 /// How often a part that changes is read again.
 const READINGS: u32 = 4;
 
+/// Tables of PTEs that are read at once: 256 KiB of them, for 128 MiB of addresses.
+const AT_ONCE: usize = 64;
+
 impl<'a> Walk<'a> {
+    /// A walk that shows `sink` what the process with the number `owner` maps, by rising address.
     pub(crate) fn new(
         memory: &'a mut dyn Memory,
         paging: Paging,
         owner: u32,
-        extents: &'a mut Vec<Extent>,
+        sink: &'a mut dyn FnMut(&Extent),
     ) -> Walk<'a> {
         Walk {
             memory,
             paging,
             owner,
-            extents,
+            sink,
+            last: None,
+            found: Vec::new(),
             walked: Walked::default(),
             words: Vec::new(),
             readable: Vec::new(),
@@ -96,13 +106,16 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Walks from the root table at the kernel address `root` and adds what the user's half maps, by rising address.
+    /// Walks what the user's half of the root table at the kernel address `root` maps.
     pub(crate) fn run(mut self, root: u64) -> Result<Walked, Unavailable> {
         if let Some(table) = self.table(root)? {
             // The upper half is the kernel's.
             for (index, entry) in table[..ENTRIES / 2].iter().enumerate() {
                 self.entry(*entry, self.paging.levels - 1, (index as u64) << (9 * (self.paging.levels - 1)))?;
             }
+        }
+        if let Some(last) = &self.last {
+            (self.sink)(last);
         }
         Ok(self.walked)
     }
@@ -131,6 +144,7 @@ impl<'a> Walk<'a> {
     fn entry(&mut self, entry: u64, level: u32, page: u64) -> Result<(), Unavailable> {
         if entry & LEAF != 0 && level <= 2 {
             self.leaf(entry, level, page);
+            self.accept();
             return Ok(());
         }
         let Some(address) = self.next(entry) else { return Ok(()) };
@@ -151,32 +165,54 @@ impl<'a> Walk<'a> {
         let frame = frame & !(pages - 1);
         if entry & SPECIAL == 0 && frame < self.paging.frames {
             let by = if level == 1 { By::Pmd } else { By::Pud };
-            push(self.extents, Extent { page, frame, pages: pages as u32, owner: self.owner, by });
+            push(&mut self.found, Extent { page, frame, pages: pages as u32, owner: self.owner, by });
         }
     }
 
-    /// A table of PMDs and all tables of PTEs below it, until nothing changed meanwhile.
-    fn middle(&mut self, address: u64, mut table: [u64; ENTRIES], page: u64) -> Result<(), Unavailable> {
-        let start = self.extents.len();
-        for reading in 1..=READINGS {
-            self.below(&table, page)?;
-            let Some(after) = self.table(address)? else { break };
-            let same = |(a, b): (&u64, &u64)| self.next(*a) == self.next(*b) && (a ^ b) & LEAF == 0;
-            if table.iter().zip(&after).all(same) {
-                return Ok(());
-            }
-            if reading < READINGS {
-                self.walked.read_again += 1;
-                self.extents.truncate(start);
-                table = after;
+    /// Hands on what was found, but for the last extent.
+    fn accept(&mut self) {
+        for next in self.found.drain(..) {
+            match self.last.and_then(|last| joined(&last, &next)) {
+                Some(both) => self.last = Some(both),
+                None => {
+                    if let Some(last) = self.last.replace(next) {
+                        (self.sink)(&last);
+                    }
+                }
             }
         }
-        self.extents.truncate(start);
-        self.walked.unstable += 1;
+    }
+
+    /// A table of PMDs and all tables of PTEs below it, part by part, each until nothing changed meanwhile.
+    fn middle(&mut self, address: u64, mut table: [u64; ENTRIES], page: u64) -> Result<(), Unavailable> {
+        for first in (0..ENTRIES).step_by(AT_ONCE) {
+            let part = first..first + AT_ONCE;
+            let mut is_stable = table[part.clone()].iter().all(|entry| *entry == 0);
+            for reading in 1..=READINGS {
+                if is_stable {
+                    break;
+                }
+                self.below(&table[part.clone()], page + ((first as u64) << 9))?;
+                let Some(after) = self.table(address)? else { break };
+                let same = |(a, b): (&u64, &u64)| self.next(*a) == self.next(*b) && (a ^ b) & LEAF == 0;
+                is_stable = table[part.clone()].iter().zip(&after[part.clone()]).all(same);
+                if !is_stable {
+                    self.found.clear();
+                    self.walked.read_again += u64::from(reading < READINGS);
+                }
+                table = after;
+            }
+            self.walked.unstable += u64::from(!is_stable);
+            if is_stable {
+                self.accept();
+            }
+            self.found.clear();
+        }
         Ok(())
     }
 
-    fn below(&mut self, table: &[u64; ENTRIES], page: u64) -> Result<(), Unavailable> {
+    /// Entries of a table of PMDs, for the pages from `page` on, and the tables of PTEs that they lead to.
+    fn below(&mut self, table: &[u64], page: u64) -> Result<(), Unavailable> {
         self.spans.clear();
         for entry in table.iter().filter(|entry| **entry & LEAF == 0) {
             if let Some(address) = self.next(*entry) {
@@ -209,7 +245,7 @@ impl<'a> Walk<'a> {
                 && entry & SPECIAL == 0
                 && frame < self.paging.frames
             {
-                push(self.extents, Extent { page, frame, pages: 1, owner: self.owner, by: By::Pte });
+                push(&mut self.found, Extent { page, frame, pages: 1, owner: self.owner, by: By::Pte });
             }
         }
     }
@@ -275,7 +311,8 @@ mod tests {
     fn walk(tables: &mut Tables, levels: u32) -> (Vec<Extent>, Walked) {
         let mut extents = Vec::new();
         let paging = Paging { direct_map: DIRECT, levels, frames: 1 << 30 };
-        let walked = Walk::new(tables, paging, 7, &mut extents).run(DIRECT + (1 << 12)).expect("readable");
+        let mut sink = |extent: &Extent| extents.push(*extent);
+        let walked = Walk::new(tables, paging, 7, &mut sink).run(DIRECT + (1 << 12)).expect("readable");
         (extents, walked)
     }
 
@@ -315,12 +352,26 @@ mod tests {
     }
 
     #[test]
+    fn an_extent_goes_on_across_tables_and_parts() {
+        let mut tables = small();
+        // The last page of a part, and the first one of the next.
+        tables.set(3, 63, 5 << 12 | PRESENT);
+        tables.set(3, 64, 6 << 12 | PRESENT);
+        tables.set(5, 511, 115 << 12 | PRESENT);
+        tables.set(6, 0, 116 << 12 | PRESENT);
+        let (extents, _) = walk(&mut tables, 4);
+        let found: Vec<_> = extents.iter().map(|e| (e.page, e.frame, e.pages)).collect();
+        assert_eq!(found, [(512, 100, 3), (64 * 512 - 1, 115, 2)]);
+    }
+
+    #[test]
     fn a_fifth_level_is_walked() {
         let mut tables = small();
         tables.set(0, 0, 1 << 12 | PRESENT);
         let mut extents = Vec::new();
         let paging = Paging { direct_map: DIRECT, levels: 5, frames: 1 << 30 };
-        Walk::new(&mut tables, paging, 0, &mut extents).run(DIRECT).expect("readable");
+        let mut sink = |extent: &Extent| extents.push(*extent);
+        Walk::new(&mut tables, paging, 0, &mut sink).run(DIRECT).expect("readable");
         assert_eq!(extents.len(), 1);
     }
 

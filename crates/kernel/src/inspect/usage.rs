@@ -226,6 +226,15 @@ impl Usage {
         true
     }
 
+    /// Single anonymous pages that one entry of this owner maps and nothing else holds.
+    #[inline]
+    pub(super) fn add_own(&mut self, pages: u64) {
+        self.anon += pages;
+        self.share(pages, 1, 1);
+        self.unique += pages;
+        self.unique_estimated += pages;
+    }
+
     /// Pages that no counters are kept of.
     pub(super) fn add_uncounted(&mut self, used: Use, pages: u64) {
         self.resident(used, pages);
@@ -250,17 +259,19 @@ impl Usage {
         segments: &[Extent],
         orders: &[u8],
     ) -> bool {
+        let pages: u64 = segments.iter().map(|segment| u64::from(segment.pages)).sum();
+        // Nothing more is said of these, and pagemap does not tell how many entries map one.
+        if head.used == Use::Hugetlb {
+            self.resident(head.used, pages);
+            return true;
+        }
         let at = subject.folio.head;
         let own: u64 = segments.iter().map(entries).sum();
         let seen = subject.ask(Query::FolioMapcount, at).value();
         if !subject.is_consistent() || seen.is_some_and(|entries| entries < own as i64) {
             return false;
         }
-        let pages: u64 = segments.iter().map(|segment| u64::from(segment.pages)).sum();
         self.resident(head.used, pages);
-        if head.used == Use::Hugetlb {
-            return true;
-        }
         self.add_shares(subject, first, segments, pages, seen);
         let class = if subject.folio.kind.is_anon() { Class::Anon } else { Class::File };
         for segment in segments {

@@ -72,7 +72,7 @@ pub(crate) trait Frames {
 /// Sorts `runs` and joins those that overlap, adjoin, or have only few frames between them within a block of
 /// memory that is there as a whole.
 pub(crate) fn joined(mut runs: Vec<Run>) -> Vec<Run> {
-    const FEW: u64 = 4;
+    const FEW: u64 = 16;
     // Memory comes in sections of 128 MiB, or parts of 2 MiB of them.
     const SECTION: u64 = 512;
     runs.sort_unstable();

@@ -8,7 +8,7 @@ use mapcount_script::trace::{FolioRow, Rle};
 
 use super::frames::{Block, Frames, GREATEST_ORDER, Owners, Run, joined};
 use crate::Unavailable;
-use crate::procfs::{KPAGECOUNT, KPAGEFLAGS, Words, kpf};
+use crate::procfs::{KPAGECOUNT, KPAGEFLAGS, Words, kpf, true_flags};
 
 /// The flags that are told; others change all the time.
 const TOLD: u64 =
@@ -17,6 +17,8 @@ const TOLD: u64 =
 /// Frames by files of /proc.
 pub(crate) struct PageFiles {
     counts: Words,
+    /// The flags that are believed, of those that are told.
+    known: u64,
     flags: Words,
     runs: Vec<Run>,
     /// The flags and the counts of the pages of all runs.
@@ -42,6 +44,7 @@ impl PageFiles {
         Ok(PageFiles {
             counts: Words::need(KPAGECOUNT)?,
             flags: Words::need(KPAGEFLAGS)?,
+            known: TOLD & true_flags(),
             runs: Vec::new(),
             flagged: Vec::new(),
             counted: Vec::new(),
@@ -56,7 +59,7 @@ impl PageFiles {
             self.flags.read(run.first, run.count, &mut self.flagged)?;
             self.counts.read(run.first, run.count, &mut self.counted)?;
         }
-        self.flagged.iter_mut().for_each(|flags| *flags &= TOLD);
+        self.flagged.iter_mut().for_each(|flags| *flags &= self.known);
         Ok(())
     }
 

@@ -88,7 +88,18 @@ impl<F: Frames> Observer for Scene<F> {
         Ok(())
     }
 
+    fn glance(&mut self, watched: &[Watched]) -> Result<Observation, Unavailable> {
+        self.read(watched, 1)
+    }
+
     fn observe(&mut self, watched: &[Watched]) -> Result<Observation, Unavailable> {
+        self.read(watched, MOST_READINGS)
+    }
+}
+
+impl<F: Frames> Scene<F> {
+    /// Reads until two readings agree, at most so often; a single one is not compared with another.
+    fn read(&mut self, watched: &[Watched], most: u64) -> Result<Observation, Unavailable> {
         self.follow(watched)?;
         let mut watched: Vec<&Watched> = watched.iter().collect();
         watched.sort_by(|a, b| a.name.cmp(&b.name));
@@ -98,14 +109,19 @@ impl<F: Frames> Observer for Scene<F> {
             .collect();
         let mut observation = Observation::default();
         let mut words = self.pagemaps(&mappings)?;
-        for reading in 0..MOST_READINGS {
+        for reading in 0..most {
             observation.retries = reading;
             self.frames.look(&runs(&words))?;
             let seen = self.areas(&mappings)?;
+            if most == 1 {
+                observation.settled = true;
+                self.tell(&seen, &words, &mut observation);
+                break;
+            }
             // What lies between two equal readings of the page tables and the counters was read in that state.
             let again = self.pagemaps(&mappings)?;
             observation.settled = again == words && self.frames.look_again()?;
-            if observation.settled || reading + 1 == MOST_READINGS {
+            if observation.settled || reading + 1 == most {
                 self.tell(&seen, &words, &mut observation);
                 break;
             }
@@ -121,9 +137,7 @@ impl<F: Frames> Observer for Scene<F> {
         }
         Ok(observation)
     }
-}
 
-impl<F: Frames> Scene<F> {
     /// What smaps says of every mapping. A process without memory is forgotten.
     fn areas<'a>(
         &mut self,

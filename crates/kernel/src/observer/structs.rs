@@ -33,7 +33,7 @@ pub(crate) struct Structs {
     folios: Vec<Folio>,
     counts: Words,
     flags: Words,
-    /// What kpagecount says of the folios' pages.
+    /// What kpagecount says of the pages that were read.
     counted: Vec<u64>,
     flagged: Vec<u64>,
     /// The words of the last look but one.
@@ -47,8 +47,6 @@ struct Folio {
     block: Block,
     /// Where the words of its pages start.
     words: usize,
-    /// Where its pages start in what /proc says.
-    counted: usize,
     /// What kpageflags says of its head.
     flags: u64,
 }
@@ -162,7 +160,7 @@ impl Structs {
                     };
                     match self.pages.place(Run { first: block.head, count: block.pages() }) {
                         Some(place) => {
-                            self.folios.push(Folio { block, words: place.start, counted: 0, flags: 0 });
+                            self.folios.push(Folio { block, words: place.start, flags: 0 });
                         }
                         None => missing.push(Run { first: block.head, count: block.pages() }),
                     }
@@ -180,32 +178,28 @@ impl Structs {
         Ok(())
     }
 
-    /// Reads what /proc says of the folios' pages.
+    /// Reads what /proc says of the pages: how often each is mapped, in the runs that were read anyway, since a call
+    /// for each folio would take longer than all else; and the flags of those few that may be special.
     fn read_proc(&mut self) -> Result<(), Unavailable> {
         self.counted.clear();
-        let mut at = 0;
-        while at < self.folios.len() {
-            let start = at;
-            let first = self.folios[start].block.head;
-            let mut end = first;
-            while at < self.folios.len() && self.folios[at].block.head == end {
-                end = self.folios[at].block.end();
-                at += 1;
-            }
-            let counted = self.counted.len();
-            self.counts.read(first, end - first, &mut self.counted)?;
-            for folio in &mut self.folios[start..at] {
-                folio.counted = counted + (folio.block.head - first) as usize;
-                // Whether it is a zero page or of hugetlb; the two are never both anonymous and small.
-                let words = &self.pages.all()[folio.words..];
-                if folio.block.order > 0 || self.fields.mapping.get(words) & row::ANON == 0 {
-                    self.flagged.clear();
-                    self.flags.read(folio.block.head, 1, &mut self.flagged)?;
-                    folio.flags = self.flagged[0] & (kpf::ZERO | kpf::HUGE);
-                }
+        for run in self.pages.runs() {
+            self.counts.read(run.first, run.count, &mut self.counted)?;
+        }
+        for folio in &mut self.folios {
+            // Whether it is a zero page or of hugetlb: a zero page has no mapping, hugetlb is large.
+            let words = &self.pages.all()[folio.words..];
+            if folio.block.order > 0 || self.fields.mapping.get(words) == 0 {
+                self.flagged.clear();
+                self.flags.read(folio.block.head, 1, &mut self.flagged)?;
+                folio.flags = self.flagged[0] & (kpf::ZERO | kpf::HUGE);
             }
         }
         Ok(())
+    }
+
+    /// Where the pages of a folio start in what /proc says: as far in as in the words.
+    fn counted(&self, folio: &Folio) -> usize {
+        folio.words / self.fields.page_words
     }
 
     fn found(&self, block: Block) -> Option<&Folio> {
@@ -253,7 +247,7 @@ impl Frames for Structs {
         folio.block.order == 0
             && like.block.order == 0
             && folio.flags == like.flags
-            && self.counted[folio.counted] == self.counted[like.counted]
+            && self.counted[self.counted(folio)] == self.counted[self.counted(like)]
             && self.masks.same(self.words(like), self.words(folio), 0)
     }
 

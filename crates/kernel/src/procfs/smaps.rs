@@ -67,6 +67,47 @@ pub(crate) fn read_areas(
     }
 }
 
+/// An area, and whether khugepaged looks at it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Eligible {
+    /// Its first byte.
+    pub(crate) start: u64,
+    /// The first byte behind it.
+    pub(crate) end: u64,
+    /// `THPeligible`, which came with 5.0; before, whether MADV_HUGEPAGE asked for huge pages.
+    pub(crate) eligible: bool,
+    /// MADV_HUGEPAGE asked for huge pages.
+    pub(crate) advised: bool,
+}
+
+/// The areas of a process in any of `windows`.
+pub(crate) fn eligible(pid: u32, windows: &[Window]) -> io::Result<Vec<Eligible>> {
+    let text = std::fs::read(format!("/proc/{pid}/smaps"))?;
+    let mut areas: Vec<Eligible> = Vec::new();
+    let mut told = None;
+    for line in text.split(|byte| *byte == b'\n') {
+        if let Some((start, end, _)) =
+            header(line).filter(|_| !line.first().is_some_and(u8::is_ascii_uppercase))
+        {
+            areas.push(Eligible { start, end, eligible: false, advised: false });
+            told = None;
+        } else if let (Some(rest), Some(area)) = (line.strip_prefix(b"THPeligible:"), areas.last_mut()) {
+            area.eligible = rest.trim_ascii() == b"1";
+            told = Some(area.eligible);
+        } else if let (Some(flags), Some(area)) = (line.strip_prefix(b"VmFlags:"), areas.last_mut()) {
+            area.advised = flags.split(|byte| *byte == b' ').any(|flag| flag == b"hg");
+            area.eligible = told.unwrap_or(area.advised);
+        }
+    }
+    let inside = |area: &Eligible| {
+        windows
+            .iter()
+            .any(|window| window.start <= area.start && area.start < window.start + window.room * PAGE)
+    };
+    areas.retain(inside);
+    Ok(areas)
+}
+
 struct Reader<'a> {
     windows: &'a [Window],
     found: Vec<Areas>,

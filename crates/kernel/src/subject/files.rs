@@ -1,5 +1,6 @@
 //! Files of a scenario: on a tmpfs mount of their own, on the kernel's internal one, on a disk.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
@@ -9,11 +10,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use mapcount_model::release::Release;
 use mapcount_script::ast::{FileKind, Huge, Name};
 use mapcount_script::diagnostic::Diagnostic;
 
 use super::{PAGE, Trouble};
+use crate::Unavailable;
+use crate::procfs::{KPAGEFLAGS, Words, kpf};
 use crate::settings::{Settings, Undo};
+use crate::vmemmap::{FRAME_BITS, PRESENT};
 
 /// The files that are open, by the scenario's names. A mapping keeps its file by itself.
 pub(super) struct Files {
@@ -21,21 +26,36 @@ pub(super) struct Files {
     scratch: PathBuf,
     /// This thread has its own mount namespace, with a mount point for tmpfs.
     mount_point: Option<PathBuf>,
+    /// Whether files in the scratch folder get large folios, once that was tried.
+    large_folios: OnceCell<bool>,
 }
+
+/// The release from which on ext4 uses large folios, unless the file system encrypts or verifies files
+/// (`ext4_should_enable_large_folio()`, fs/ext4/inode.c, v6.16).
+const EXT4_LARGE: Release = Release::new(6, 16, 0);
 
 impl Files {
     pub(super) const fn new(scratch: PathBuf) -> Files {
-        Files { open: BTreeMap::new(), scratch, mount_point: None }
+        Files { open: BTreeMap::new(), scratch, mount_point: None, large_folios: OnceCell::new() }
     }
 
     /// Why there can be no file of this kind, if so.
     pub(super) fn lacks(&self, kind: FileKind) -> Option<&'static str> {
         let (magic, why) = match kind {
             FileKind::Tmpfs | FileKind::Memfd => return None,
+            FileKind::FsDax => return Some("there is no DAX file system"),
             FileKind::Ext4 => (EXT4, "the scratch folder is not on ext4: name another one with --scratch"),
             FileKind::Xfs => (XFS, "the scratch folder is not on xfs: name another one with --scratch"),
         };
-        (file_system(&self.scratch) != Some(magic)).then_some(why)
+        if file_system(&self.scratch) != Some(magic) {
+            return Some(why);
+        }
+        let is_small = kind == FileKind::Ext4
+            && super::release() >= Some(EXT4_LARGE)
+            && !*self.large_folios.get_or_init(|| large_folios(&self.scratch).unwrap_or(false));
+        is_small.then_some(
+            "the ext4 of the scratch folder takes no large folios: name another one with --scratch",
+        )
     }
 
     /// Forgets all files.
@@ -63,7 +83,7 @@ impl Files {
                 }
             }
             FileKind::Tmpfs => self.on_tmpfs(huge, settings)?,
-            FileKind::Ext4 | FileKind::Xfs => scratch_file(&self.scratch)?,
+            FileKind::Ext4 | FileKind::Xfs | FileKind::FsDax => scratch_file(&self.scratch)?,
         };
         file.set_len(pages * PAGE)?;
         self.open.insert(name.as_str().to_owned(), file);
@@ -163,6 +183,40 @@ pub(super) fn scratch_file(folder: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
     fs::remove_file(&path)?;
     Ok(file)
+}
+
+/// Whether a file in `folder` gets large folios: reading ahead through 2 MiB takes some where they are possible.
+fn large_folios(folder: &Path) -> io::Result<bool> {
+    const BYTES: usize = 2 << 20;
+    let file = scratch_file(folder)?;
+    file.set_len(BYTES as u64)?;
+    // SAFETY: a fresh mapping where the kernel likes it, of a file that is as long; its pages are only read.
+    let start = unsafe {
+        libc::mmap(std::ptr::null_mut(), BYTES, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0)
+    };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    for at in (0..BYTES).step_by(PAGE as usize) {
+        // SAFETY: within the mapping, which nobody else knows.
+        unsafe { start.cast::<u8>().add(at).read_volatile() };
+    }
+    let found = is_any_large(start.addr() as u64 / PAGE, BYTES as u64 / PAGE);
+    // SAFETY: the mapping was made above.
+    unsafe { libc::munmap(start, BYTES) };
+    Ok(found.unwrap_or(false))
+}
+
+/// Whether a page of this process is part of a large folio.
+fn is_any_large(first: u64, pages: u64) -> Result<bool, Unavailable> {
+    let mut words = Vec::new();
+    Words::need("/proc/self/pagemap")?.read(first, pages, &mut words)?;
+    let mut flags = Words::need(KPAGEFLAGS)?;
+    let mut one = Vec::new();
+    for word in words.iter().filter(|word| **word & PRESENT != 0) {
+        flags.read(word & FRAME_BITS, 1, &mut one)?;
+    }
+    Ok(one.iter().any(|flags| flags & (kpf::HEAD | kpf::TAIL) != 0))
 }
 
 /// Writes at a place of a file.

@@ -43,6 +43,15 @@ impl Idle {
     }
 }
 
+impl Idle {
+    /// Has khugepaged pass over the area, or look at it again.
+    pub(super) fn hide(&self, hidden: bool) {
+        let advice = if hidden { libc::MADV_NOHUGEPAGE } else { libc::MADV_HUGEPAGE };
+        // SAFETY: advice about this object's own mapping.
+        unsafe { libc::madvise(self.start, BYTES, advice) };
+    }
+}
+
 impl Drop for Idle {
     fn drop(&mut self) {
         // SAFETY: the mapping is this object's own.

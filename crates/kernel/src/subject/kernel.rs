@@ -8,7 +8,7 @@ use mapcount_script::ast::{FileKind, KernelVerb, Name, Region, Size, Value};
 use mapcount_script::diagnostic::{Diagnostic, Span};
 
 use super::files::{mount, own_mounts};
-use super::{Ended, PAGE, PMD_ORDER, Subject, Trouble, errno, ksm};
+use super::{Ended, PAGE, PMD_ORDER, Subject, Trouble, errno, khugepaged, ksm};
 
 const THP: &str = "/sys/kernel/mm/transparent_hugepage";
 const DEBUGFS: &str = "/sys/kernel/debug";
@@ -35,11 +35,13 @@ impl Subject {
                 Some("a memfd has no huge= of its own")
             }
             KernelVerb::File { kind, .. } => self.files.lacks(*kind),
-            KernelVerb::Khugepaged(_) => Some("khugepaged cannot be told which pages to scan"),
-            KernelVerb::Ksm(_) => ksm::lacks(|pid| self.live.values().any(|process| process.pid == pid)),
+            KernelVerb::Beyond(..) => Some("the model does not have it"),
+            KernelVerb::Khugepaged(_) => khugepaged::lacks(),
+            KernelVerb::Ksm(_) => self.ksmd.lacks(|pid| self.live.values().any(|process| process.pid == pid)),
             KernelVerb::SwapOn(size) => self.swap.lacks(size.and_then(|size| size.pages(PMD_ORDER))),
             KernelVerb::SwapOff => self.swap.lacks(None),
             KernelVerb::Hugetlb(_) => (!Path::new(HUGETLB).exists()).then_some("hugetlb is not built in"),
+            KernelVerb::Migrate { .. } => (!self.drain.moves()).then_some("move_pages is not built in"),
             KernelVerb::DropCaches(_) => (!Path::new(DROP_CACHES).exists()).then_some("no drop_caches"),
             _ => None,
         }
@@ -67,7 +69,8 @@ impl Subject {
             // No list was ever filled.
             KernelVerb::PutBack => Ok(()),
             KernelVerb::Migrate { region, node, all } => return self.migrate(region, *node, *all),
-            KernelVerb::Khugepaged(_) => unreachable!("lacking everywhere"),
+            KernelVerb::Khugepaged(region) => return self.khugepaged(region),
+            KernelVerb::Beyond(..) => unreachable!("lacking everywhere"),
             // A pass over nothing changes nothing.
             KernelVerb::Ksm(_) if !self.merges => Ok(()),
             KernelVerb::Ksm(passes) => {

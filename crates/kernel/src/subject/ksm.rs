@@ -4,6 +4,7 @@
 //! (`ksm_scan_thread()`, `ksm_do_scan()`, mm/ksm.c, v5.10 to v7.2). With so many pages that a pass is never
 //! cut, and a pause that is never over, each write to `sleep_millisecs` is worth one pass.
 
+use std::cell::Cell;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -19,9 +20,30 @@ const NUDGE: Duration = Duration::from_millis(15);
 /// their memory be merged are gone.
 const NUDGES: u32 = 60;
 
-/// Why ksmd cannot be used, if so. What other processes allow to be merged it would merge with the scenario's
-/// pages; `is_ours` says which processes are the scenario's.
-pub(super) fn lacks(is_ours: impl Fn(libc::pid_t) -> bool) -> Option<&'static str> {
+/// How long it is believed that nobody else lets memory be merged.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// Whether ksmd can be used. To ask every process of the machine takes longer than a pass, so that the answer is
+/// kept for a while.
+#[derive(Debug, Default)]
+pub(super) struct Usable(Cell<Option<(Instant, Option<&'static str>)>>);
+
+impl Usable {
+    /// Why ksmd cannot be used, if so. What other processes allow to be merged it would merge with the scenario's
+    /// pages; `is_ours` says which processes are the scenario's.
+    pub(super) fn lacks(&self, is_ours: impl Fn(libc::pid_t) -> bool) -> Option<&'static str> {
+        match self.0.get() {
+            Some((asked, answer)) if asked.elapsed() < BELIEVED => answer,
+            _ => {
+                let answer = lacks(is_ours);
+                self.0.set(Some((Instant::now(), answer)));
+                answer
+            }
+        }
+    }
+}
+
+fn lacks(is_ours: impl Fn(libc::pid_t) -> bool) -> Option<&'static str> {
     if !fs::exists(RUN).unwrap_or(false) {
         return Some("ksmd is not built in");
     }

@@ -1,6 +1,5 @@
 //! What processes do: each verb is the system call that it stands for.
 
-use mapcount_model::release::Release;
 use mapcount_script::ast::{Advice, Backing, Name, ProcessVerb, Protection, Region, Size, Thp};
 use mapcount_script::diagnostic::{Diagnostic, Span};
 
@@ -18,6 +17,9 @@ type Done = Result<Ended, Trouble>;
 
 impl Subject {
     pub(super) fn process_verb(&mut self, name: &Name, verb: &ProcessVerb, span: Span) -> Done {
+        if let Some(why) = self.abilities.lacks(verb) {
+            return Ok(Ended::Unsupported(why.to_owned()));
+        }
         let pages = |region: &Region| self.region(name, region);
         let (op, arguments) = match verb {
             ProcessVerb::Mmap { .. } => return self.mmap(name, verb, span),
@@ -62,6 +64,9 @@ impl Subject {
                 self.merges |= *advice == Advice::Mergeable;
                 return self.advise(name, region, *advice);
             }
+            ProcessVerb::Userfault(..) => {
+                return Ok(Ended::Unsupported("the model does not have it".to_owned()));
+            }
             ProcessVerb::Fork(child) => return self.fork(name, child),
             ProcessVerb::Exit => {
                 self.process(name)?;
@@ -78,7 +83,7 @@ impl Subject {
                 // An area of huge pages that was cut would not become one again; to cut a huge page is refused.
                 let (start, _) = pages(region)?;
                 let inside = start - start % (PAGE << PMD_ORDER) + PAGE;
-                (Op::Mprotect, with((inside, PAGE), [libc::PROT_READ as u64, 0]))
+                (Op::Madvise, with((inside, PAGE), [libc::MADV_DONTFORK as u64, 0]))
             }
             ProcessVerb::SplitPmd(region) => (Op::SplitPmd, with(pages(region)?, [0, 0])),
         };
@@ -87,7 +92,7 @@ impl Subject {
     }
 
     /// Asks a process to do something.
-    fn ask(&self, name: &Name, op: Op, arguments: [u64; 6]) -> Result<Reply, Trouble> {
+    pub(super) fn ask(&self, name: &Name, op: Op, arguments: [u64; 6]) -> Result<Reply, Trouble> {
         let slot = self.process(name)?.slot;
         let what = || format!("{}: {op:?}", name.as_str());
         self.zygote.ask(slot, &request(op, arguments)).map_err(|silent| lost(silent, &what()))
@@ -148,6 +153,7 @@ impl Subject {
         match backing {
             Backing::Anon => flags |= libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
             Backing::Hugetlb => flags |= libc::MAP_ANONYMOUS | libc::MAP_HUGETLB,
+            Backing::Dax(_) => return Ok(Ended::Unsupported("there is no DAX device to map".to_owned())),
             Backing::File { file: name, from_page } => {
                 let path = self.files.path(name)?;
                 self.zygote.set_path(&path);
@@ -228,11 +234,6 @@ impl Subject {
         self.next_hold += 1;
         let op = if is_pin { Op::Pin } else { Op::Get };
         let [result, _] = self.ask(name, op, [start, bytes, number, 0, 0, 0])?;
-        let no_rings = [libc::ENOSYS, libc::EPERM].map(|errno| -i64::from(errno));
-        if is_pin && no_rings.contains(&result) && self.release >= Some(FIRST_WITH_PINS) {
-            // The kernel is new enough; whoever built or configured it left io_uring out.
-            return Ok(Ended::Unsupported("io_uring is switched off (kernel.io_uring_disabled)".to_owned()));
-        }
         if result >= 0 {
             self.live_mut(name).held.push(Held { start, bytes, is_pin, number });
         }
@@ -256,9 +257,6 @@ impl Subject {
         Ok(Ended::With(errno::outcome(result)))
     }
 }
-
-/// The first release that has io_uring.
-const FIRST_WITH_PINS: Release = Release::new(5, 1, 0);
 
 /// Address and bytes, then two more arguments.
 const fn with((start, bytes): (u64, u64), [c, d]: [u64; 2]) -> [u64; 6] {

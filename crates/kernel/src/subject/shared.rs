@@ -44,10 +44,14 @@ pub(super) enum Op {
     Drop,
     /// Split the PMDs that map a range: address, bytes.
     SplitPmd,
+    /// Have khugepaged know this process.
+    Register,
+    /// Keep huge pages, and with them khugepaged, out of this process (1), or let them in again (0).
+    DisableThp,
 }
 
 impl Op {
-    const ALL: [Op; 14] = [
+    const ALL: [Op; 16] = [
         Op::Mmap,
         Op::Madvise,
         Op::Mprotect,
@@ -62,6 +66,8 @@ impl Op {
         Op::Pin,
         Op::Drop,
         Op::SplitPmd,
+        Op::Register,
+        Op::DisableThp,
     ];
 
     /// The operation of this number.

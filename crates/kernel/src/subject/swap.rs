@@ -96,14 +96,21 @@ impl Swap {
     /// What was sent to the disk is written some time later, and until then a folio has one more reference.
     pub(super) fn wait_for_writes(&self) {
         let written = || {
-            fs::read_to_string("/proc/vmstat")
-                .is_ok_and(|text| text.lines().any(|line| line.trim_end() == "nr_writeback 0"))
+            // CPUs count for themselves first; this adds up what they have (4.6 on).
+            let is_exact = fs::write("/proc/sys/vm/stat_refresh", "1").is_ok();
+            let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+            (is_exact, text.lines().any(|line| line.trim_end() == "nr_writeback 0"))
         };
-        for _ in 0..100 {
-            std::thread::sleep(Duration::from_millis(20));
-            if written() {
+        for round in 0..100 {
+            let (is_exact, written) = written();
+            if written && (is_exact || round > 0) {
                 break;
             }
+            std::thread::sleep(Duration::from_millis(if is_exact {
+                (1 << round.min(4)).min(20)
+            } else {
+                20
+            }));
         }
     }
 

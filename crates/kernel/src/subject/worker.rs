@@ -155,6 +155,8 @@ unsafe fn answer(own: *mut Slot, op: Op, arguments: [u64; 6]) -> Reply {
             Op::Pin => pin(own, (start, bytes), c),
             Op::Drop => drop_holds(own, start),
             Op::SplitPmd => split_pmd(start, bytes),
+            Op::Register => register(),
+            Op::DisableThp => one(libc::SYS_prctl)([libc::PR_SET_THP_DISABLE as u64, start, 0, 0, 0, 0]),
         }
     };
     [result, 0]
@@ -184,6 +186,26 @@ unsafe fn mmap(own: *mut Slot, [start, bytes, protection, flags, offset, file]: 
             close(fd as i32);
         }
         ok(result)
+    }
+}
+
+/// Touches a huge page in an area that is gone again afterwards: from then on khugepaged knows the address space
+/// (`do_huge_pmd_anonymous_page()`, mm/huge_memory.c, v4.8 to v7.2).
+fn register() -> i64 {
+    let bytes = 2 * PMD;
+    // SAFETY: a fresh mapping where the kernel likes it, of which one byte is written before it goes.
+    unsafe {
+        let all = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+        let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
+        let start = syscall(libc::SYS_mmap, [0, bytes, all, flags, u64::MAX, 0]);
+        if (-4095..0).contains(&start) {
+            return start;
+        }
+        let start = start as u64;
+        syscall(libc::SYS_madvise, [start, bytes, libc::MADV_HUGEPAGE as u64, 0, 0, 0]);
+        let huge = start.next_multiple_of(PMD);
+        touch(huge, huge + PAGE, Touch::Write(1));
+        syscall(libc::SYS_munmap, [start, bytes, 0, 0, 0, 0])
     }
 }
 

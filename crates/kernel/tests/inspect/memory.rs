@@ -1,7 +1,9 @@
 //! Memory of a known shape, and processes that share it.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::ptr;
 
 use mapcount_kernel::Unavailable;
@@ -75,6 +77,15 @@ impl Area {
         assert_eq!(done, 0, "{}", io::Error::last_os_error());
     }
 
+    /// Moves a part into another area, in the place of what is there.
+    pub(crate) fn move_to(&self, from: usize, bytes: usize, other: &Area, at: usize) {
+        let (old, new) = (self.part(from, bytes).iov_base, other.part(at, bytes).iov_base);
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: both parts lie in mappings that nothing keeps references into.
+        let moved = unsafe { libc::mremap(old, bytes, bytes, flags, new) };
+        assert_eq!(moved, new, "{}", io::Error::last_os_error());
+    }
+
     fn part(&self, from: usize, bytes: usize) -> libc::iovec {
         assert!(from + bytes <= self.bytes);
         // SAFETY: the offset lies in the mapping.
@@ -144,6 +155,37 @@ pub(crate) fn enter(procs: &CStr) {
         let file = libc::open(procs.as_ptr(), libc::O_WRONLY);
         libc::write(file, b"0".as_ptr().cast(), 1);
         libc::close(file);
+    }
+}
+
+/// A file system of memory cgroups, mounted until this is dropped.
+pub(crate) struct Mount(PathBuf);
+
+impl Mount {
+    /// Mounts that of a version in a folder of its own.
+    pub(crate) fn cgroups(version: u32) -> io::Result<Mount> {
+        let path = std::env::temp_dir().join(format!("mapcount-cgroup{version}"));
+        std::fs::create_dir_all(&path)?;
+        let place = CString::new(path.as_os_str().as_bytes())?;
+        let (kind, options) = if version == 1 { (c"cgroup", c"memory") } else { (c"cgroup2", c"") };
+        // SAFETY: all texts end with a zero byte and outlive the call.
+        let done =
+            unsafe { libc::mount(kind.as_ptr(), place.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) };
+        if done == 0 { Ok(Mount(path)) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Where.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if let Ok(place) = CString::new(self.0.as_os_str().as_bytes()) {
+            // SAFETY: the text ends with a zero byte and outlives the call.
+            unsafe { libc::umount(place.as_ptr()) };
+        }
     }
 }
 

@@ -1,17 +1,16 @@
 //! `mapcount conform`.
 
 use std::io::{IsTerminal, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::ValueEnum;
 use mapcount_kernel::conform::{Conform, Options, Stop, Verdict};
 use mapcount_kernel::{live as kernel, signals};
 use mapcount_script::ast::Scenario;
-use mapcount_script::trace::write_line;
 
 use super::input::{self, Source};
-use super::record::write_whole;
+use super::record::{lines, write_whole};
 use super::{Exit, live, output};
 use crate::report::conform::{Format as Printed, Head, Line, Summary, Written};
 
@@ -78,7 +77,7 @@ pub(super) fn main(args: &Args) -> Exit {
 }
 
 fn run(args: &Args) -> Result<Exit, Exit> {
-    let sources = sources(&args.files)?;
+    let sources = input::scenarios(&args.files)?;
     let (driven, unwatched) = args.live.open()?;
     let profile = match &args.kernel {
         Some(name) => input::named(name),
@@ -175,10 +174,7 @@ impl Session<'_> {
         }
         let again = self.conform.check(&smallest, name).map_err(lost)?;
         let recorded = self.conform.record(&smallest, name).map_err(lost)?;
-        let mut lines = Vec::new();
-        for step in &recorded.steps {
-            write_line(step, &mut lines).expect("writing to memory");
-        }
+        let lines = lines(&recorded.steps);
         let place = |ending: &str| self.args.out.join(format!("conform-{name}.{ending}"));
         let (scenario, recording) = (place("mc"), place("jsonl"));
         // A folder that cannot be made is told when a file in it cannot be written.
@@ -229,41 +225,4 @@ impl Session<'_> {
             eprint!("\r\x1b[K");
         }
     }
-}
-
-/// The scenarios of files and folders, those of a folder in the order of their paths.
-fn sources(files: &[String]) -> Result<Vec<Source>, Exit> {
-    let mut paths = Vec::new();
-    for file in files {
-        if Path::new(file).is_dir() {
-            let before = paths.len();
-            within(Path::new(file), &mut paths)?;
-            if paths.len() == before {
-                eprintln!("mapcount: there is no scenario in {file}: their files end in .mc");
-                return Err(Exit::Unavailable);
-            }
-        } else {
-            paths.push(file.clone());
-        }
-    }
-    paths.iter().map(|path| input::scenario(path)).collect()
-}
-
-fn within(folder: &Path, paths: &mut Vec<String>) -> Result<(), Exit> {
-    let unreadable = |error: std::io::Error| {
-        eprintln!("mapcount: cannot read {}: {error}", folder.display());
-        Exit::Unavailable
-    };
-    let entries = std::fs::read_dir(folder).map_err(unreadable)?;
-    let mut entries: Vec<PathBuf> =
-        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(unreadable)?;
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            within(&path, paths)?;
-        } else if path.extension().is_some_and(|ending| ending == "mc") {
-            paths.push(path.to_string_lossy().into_owned());
-        }
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use mapcount_model::profile::Profile;
+use mapcount_model::release::Release;
 use mapcount_script::diff::{self, diff, values};
 use mapcount_script::run::{Next, Options, Runner, observe};
 use mapcount_script::trace::{Recording, Step, read};
@@ -37,7 +38,7 @@ pub(super) fn main(args: &Args) -> Exit {
     for path in &args.recording {
         if Path::new(path).is_dir() {
             folder = true;
-            match within(path, &source.name) {
+            match within(path, &source) {
                 Ok(found) => files.extend(found),
                 Err(exit) => return exit,
             }
@@ -65,24 +66,45 @@ pub(super) fn main(args: &Args) -> Exit {
     output::print(&text, exit)
 }
 
-/// The recordings of a scenario in a folder and in the folders in it, oldest kernel first.
-fn within(folder: &str, name: &str) -> Result<Vec<String>, Exit> {
-    let file = format!("{name}.jsonl");
+/// The recordings of a scenario in a folder and below it, oldest kernel first. A recording is in the folder of its
+/// kernel, or in one in that with the name of the scenario's own folder.
+fn within(folder: &str, source: &input::Source) -> Result<Vec<String>, Exit> {
+    let file = format!("{}.jsonl", source.name);
     let mut found = vec![Path::new(folder).join(&file)];
-    let entries = std::fs::read_dir(folder).map_err(|error| {
-        eprintln!("mapcount: cannot read {folder}: {error}");
-        Exit::Unavailable
-    })?;
-    found.extend(entries.filter_map(Result::ok).map(|entry| entry.path().join(&file)));
+    for inner in folders(folder)? {
+        found.push(inner.join(&file));
+        found.extend(folders(&inner)?.into_iter().map(|topic| topic.join(&file)));
+    }
     found.retain(|path| path.is_file());
+    let topic = folder_name(Path::new(&source.path));
+    let is_of_topic = |path: &PathBuf| topic.is_some() && folder_name(path) == topic;
+    if found.iter().any(is_of_topic) {
+        found.retain(is_of_topic);
+    } else {
+        // What is not in a kernel's own folder is of another scenario of this name.
+        found.retain(|path| path.parent() == Some(Path::new(folder)) || release(path).is_some());
+    }
     if found.is_empty() {
         eprintln!("mapcount: there is no {file} in {folder} nor in the folders in it");
         return Err(Exit::Unavailable);
     }
-    let release = |path: &PathBuf| folder_name(path).and_then(|name| Profile::resolve(&name).ok());
     // Names decide between kernels of one release, so that the order is always the same.
-    found.sort_by_key(|path| (release(path).map(|profile| profile.release), path.clone()));
+    found.sort_by_key(|path| (release(path).or_else(|| release(path.parent()?)), path.clone()));
     Ok(found.iter().map(|path| path.to_string_lossy().into_owned()).collect())
+}
+
+/// The folders in a folder.
+fn folders(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, Exit> {
+    let entries = std::fs::read_dir(&folder).map_err(|error| {
+        eprintln!("mapcount: cannot read {}: {error}", folder.as_ref().display());
+        Exit::Unavailable
+    })?;
+    Ok(entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_dir()).collect())
+}
+
+/// The release of the kernel that the folder of a file is named after.
+fn release(path: &Path) -> Option<Release> {
+    folder_name(path).and_then(|name| Profile::resolve(&name).ok()).map(|profile| profile.release)
 }
 
 /// The name of the folder that a file is in.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
 
 use mapcount_model::profile::Profile;
 use mapcount_script::ast::Scenario;
@@ -62,6 +63,43 @@ pub(super) fn scenario(path: &str) -> Result<Source, Exit> {
             Err(Exit::Malformed)
         }
     }
+}
+
+/// The scenarios of files and folders, those of a folder in the order of their paths.
+pub(super) fn scenarios(files: &[String]) -> Result<Vec<Source>, Exit> {
+    let mut paths = Vec::new();
+    for file in files {
+        if Path::new(file).is_dir() {
+            let before = paths.len();
+            within(Path::new(file), &mut paths)?;
+            if paths.len() == before {
+                eprintln!("mapcount: there is no scenario in {file}: their files end in .mc");
+                return Err(Exit::Unavailable);
+            }
+        } else {
+            paths.push(file.clone());
+        }
+    }
+    paths.iter().map(|path| scenario(path)).collect()
+}
+
+fn within(folder: &Path, paths: &mut Vec<String>) -> Result<(), Exit> {
+    let unreadable = |error: std::io::Error| {
+        eprintln!("mapcount: cannot read {}: {error}", folder.display());
+        Exit::Unavailable
+    };
+    let entries = std::fs::read_dir(folder).map_err(unreadable)?;
+    let mut entries: Vec<PathBuf> =
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(unreadable)?;
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            within(&path, paths)?;
+        } else if path.extension().is_some_and(|ending| ending == "mc") {
+            paths.push(path.to_string_lossy().into_owned());
+        }
+    }
+    Ok(())
 }
 
 fn scenario_name(path: &str) -> String {

@@ -61,6 +61,13 @@ impl Live {
             options.scratch.clone_from(scratch);
         }
         let mut driven = Driven::open(self.observer.0, &options).map_err(|missing| unavailable(&missing))?;
+        if !driven.lacking().is_empty() {
+            let observer = driven.observer();
+            eprintln!(
+                "mapcount: looking by {observer}, which does not see all counters; what sees more is missing:"
+            );
+            driven.lacking().iter().for_each(|(name, lacking)| eprintln!("mapcount: {name}: {lacking}"));
+        }
         let watch = match self.statistics {
             Statistics::Auto => Watch::IfQuiet,
             Statistics::Always => Watch::Always,

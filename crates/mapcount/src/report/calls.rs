@@ -86,6 +86,15 @@ pub static OPERATIONS: &[Operation] = &[
          A: madvise x hugepage\nkernel: khugepaged A.x",
     ),
     operation(
+        "collapse of shared memory",
+        "kernels 6.1..\nA: mmap x pmd shared\nA: write x\nA: madvise x collapse",
+    ),
+    operation(
+        "collapse of a PTE-mapped THP of shared memory",
+        "kernels 6.1..\nkernel: file F pmd tmpfs huge=always\nA: mmap x pmd of F shared\nA: write x[0]\nA: split_pmd x\n\
+         A: read x[3]\nA: madvise x collapse",
+    ),
+    operation(
         "reclaim of a THP",
         "kernels 5.4..\nkernel: swap on\nA: mmap x pmd thp\nA: write x\nA: madvise x pageout",
     ),
@@ -158,6 +167,13 @@ pub static OPERATIONS: &[Operation] = &[
         "hugetlb: munmap",
         "pmd_order 9\nkernel: hugetlb 4\nA: mmap x 2M hugetlb private\nA: write x\nA: munmap x",
     ),
+    operation("DAX: fault on a device's PMD", "A: mmap x pmd dax\nA: write x[0]"),
+    operation("DAX: fault on a device's PUD", "A: mmap x 512pmd dax pud\nA: write x[0]"),
+    operation(
+        "DAX: a part of a device's PUD is given up",
+        "A: mmap x 512pmd dax pud\nA: write x[0]\nA: madvise x[0] dontneed",
+    ),
+    operation("DAX: munmap of a device's PUD", "A: mmap x 512pmd dax pud\nA: write x[0]\nA: munmap x"),
 ];
 
 /// What an operation did on one kernel.
@@ -303,8 +319,10 @@ fn counted(text: &str, times: u32) -> String {
 fn text(call: &Call, profile: &Profile) -> Option<(String, u32)> {
     let name = name_in(call.function, profile.release)?;
     if call.level != Level::Pte {
-        let level = if call.level == Level::Pud { "PUD" } else { "PMD" };
-        return Some((format!("{} ({level})", name.pmd), call.times));
+        if call.level == Level::Pud {
+            return Some((format!("{} (PUD)", name.pmd.replace("_pmd", "_pud")), call.times));
+        }
+        return Some((format!("{} (PMD)", name.pmd), call.times));
     }
     let (pages, times) =
         if name.page_by_page { (1, call.times * call.pages) } else { (call.pages, call.times) };

@@ -1,10 +1,10 @@
 //! What a comparison with the running kernel came to: for people, for the kernel's test tools, for machines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use mapcount_kernel::conform::{Coverage, Found, Report, Stop, Verdict};
+use mapcount_kernel::conform::{Coverage, Drift, Found, Report, Stop, Verdict};
 use serde_json::{Value, json};
 
 /// Differences that are told of a scenario.
@@ -74,7 +74,9 @@ pub struct Summary {
     steps: u64,
     values: u64,
     noise: u64,
-    known: u64,
+    hunted: u64,
+    /// Scenarios that show a known bug, by its number.
+    bugs: BTreeMap<&'static str, u64>,
     left_out: BTreeMap<(String, &'static str), u64>,
     /// Readings that were repeated, and observations that never came to rest.
     pub unrest: (u64, u64),
@@ -92,7 +94,11 @@ impl Summary {
         self.steps += report.steps;
         self.values += report.values;
         self.noise += report.noise;
-        self.known += report.known.len() as u64;
+        self.hunted += report.hunted;
+        let bugs: BTreeSet<&str> = report.drift.iter().filter_map(|drift| drift.reason.bug).collect();
+        for bug in bugs {
+            *self.bugs.entry(bug).or_default() += 1;
+        }
     }
 
     /// Counts steps that were left out of a random scenario.
@@ -191,7 +197,7 @@ impl Format {
             Format::Jsonl => line_of(&json!({
                 "agree": summary.agree, "differ": summary.differ, "model_fails": summary.fails,
                 "stopped": summary.stopped, "steps": summary.steps, "values": summary.values,
-                "noise": summary.noise, "known": summary.known,
+                "noise": summary.noise, "statistics_steps": summary.hunted, "known_bugs": summary.bugs,
                 "left_out": summary.left_out.iter().map(|((operation, why), steps)| json!({
                     "operation": operation, "why": why, "steps": steps,
                 })).collect::<Vec<_>>(),
@@ -236,8 +242,13 @@ fn details(report: &Report, written: Option<&Written>) -> Vec<String> {
     if let Verdict::Differs(found) = &report.verdict {
         lines.extend(differences(found));
     }
-    for (step, what) in &report.known {
-        lines.push(format!("known bug of this kernel (Q3), step {step}: {what}"));
+    lines.extend(report.drift.iter().map(drift));
+    // What nothing takes back is there for ever.
+    for (at, last) in report.drift.iter().enumerate().filter(|(_, drift)| !drift.is_over()) {
+        if report.drift[at + 1..].iter().all(|later| later.statistic != last.statistic) {
+            let Drift { statistic, kernel, mapped, .. } = last;
+            lines.push(format!("at the end {statistic} is still off by {:+}", kernel - mapped));
+        }
     }
     if let Some(written) = written {
         let (scenario, recording) = (written.scenario.display(), written.recording.display());
@@ -250,6 +261,22 @@ fn details(report: &Report, written: Option<&Written>) -> Vec<String> {
         }
     }
     lines
+}
+
+/// How far a statistic is off, and what made it so.
+fn drift(drift: &Drift) -> String {
+    let Drift { step, op, statistic, kernel, mapped, reason } = drift;
+    let name = match reason.bug {
+        Some(bug) => format!("known kernel bug {bug}"),
+        None => "by design of this kernel's counting".to_owned(),
+    };
+    if drift.is_over() {
+        return format!("{name}: {statistic} is right again behind step {step} `{op}`");
+    }
+    format!(
+        "{name}: from step {step} `{op}` on {statistic} is {kernel}, mapped are {mapped}: {}",
+        reason.what
+    )
 }
 
 fn differences(found: &Found) -> Vec<String> {
@@ -317,9 +344,14 @@ fn object(line: &Line<'_>) -> Value {
             object["why"] = json!(finding.diagnostic.message);
         }
     }
-    if !report.known.is_empty() {
-        object["known"] =
-            report.known.iter().map(|(step, what)| json!({"step": step, "what": what})).collect();
+    if !report.drift.is_empty() {
+        let drift = report.drift.iter().map(|drift| {
+            json!({
+                "step": drift.step, "op": drift.op, "statistic": drift.statistic, "kernel": drift.kernel,
+                "mapped": drift.mapped, "bug": drift.reason.bug, "why": drift.reason.what,
+            })
+        });
+        object["drift"] = drift.collect();
     }
     if let Some(written) = written {
         object["minimised"] = json!({
@@ -348,8 +380,15 @@ fn totals(summary: &Summary, coverage: &Coverage) -> impl Iterator<Item = String
     if retries + unsettled > 0 {
         lines.push(format!("{retries} readings repeated, {unsettled} that never came to rest"));
     }
-    if summary.known > 0 {
-        lines.push(format!("{} steps show known bugs of this kernel", summary.known));
+    if summary.hunted > 0 {
+        lines.push(format!(
+            "drift hunt: statistics compared with page tables behind {} steps",
+            summary.hunted
+        ));
+    }
+    for (bug, scenarios) in &summary.bugs {
+        let plural = if *scenarios == 1 { "" } else { "s" };
+        lines.push(format!("known kernel bug {bug}: shown by {scenarios} scenario{plural}"));
     }
     for ((operation, why), steps) in &summary.left_out {
         lines.push(format!("left out: {steps} × {operation}: {why}"));
@@ -363,14 +402,14 @@ fn totals(summary: &Summary, coverage: &Coverage) -> impl Iterator<Item = String
 
 #[cfg(test)]
 mod tests {
-    use mapcount_kernel::conform::{Coverage, Found, Report, Stop, Verdict};
+    use mapcount_kernel::conform::{Coverage, Drift, Found, Reason, Report, Stop, Verdict};
     use mapcount_script::diff::{Difference, Kind};
     use mapcount_script::run::State;
 
     use super::{Format, Head, Line, Summary};
 
     fn report(verdict: Verdict) -> Report {
-        Report { verdict, steps: 3, values: 120, noise: 0, known: Vec::new() }
+        Report { verdict, steps: 3, values: 120, noise: 0, hunted: 0, drift: Vec::new() }
     }
 
     fn differs() -> Report {
@@ -440,6 +479,39 @@ mod tests {
         assert_eq!(values[1]["differences"][0]["kernel"], "3");
         assert_eq!(values[2]["left_out"][0]["steps"], 2);
         assert_eq!(values[2]["coverage"][0]["pairs"][0][1], "empty");
+    }
+
+    #[test]
+    fn a_known_bug_is_told_with_its_number_and_the_step_that_causes_it_and_is_no_failure() {
+        let reason = Reason { bug: Some("Q3"), what: "pages count twice" };
+        let drift = |step, kernel| Drift {
+            step,
+            op: "kernel: migrate A.x to 1 all".to_owned(),
+            statistic: "anon_mapped",
+            kernel,
+            mapped: 512,
+            reason,
+        };
+        let report =
+            Report { hunted: 3, drift: vec![drift(1, 1024), drift(2, 512)], ..report(Verdict::Agrees) };
+        let text = Format::Table.line(&line(&report));
+        assert!(text.starts_with("agrees   cow "), "{text}");
+        let from = "known kernel bug Q3: from step 1 `kernel: migrate A.x to 1 all` on anon_mapped is 1024, \
+            mapped are 512: pages count twice";
+        assert!(text.contains(from), "{text}");
+        assert!(text.contains("known kernel bug Q3: anon_mapped is right again behind step 2"), "{text}");
+        assert!(!text.contains("still"), "{text}");
+        let lasting = Report { drift: report.drift[..1].to_vec(), ..report.clone() };
+        let text = Format::Table.line(&line(&lasting));
+        assert!(text.contains("at the end anon_mapped is still off by +512"), "{text}");
+        assert!(Format::Ktap.line(&line(&report)).ends_with("\nok 4 cow\n"));
+        let object = serde_json::from_str::<serde_json::Value>(&Format::Jsonl.line(&line(&report)));
+        assert_eq!(object.expect("JSON")["drift"][0]["bug"], "Q3");
+        let mut summary = Summary::default();
+        summary.add(&report);
+        let text = Format::Table.end(&summary, &Coverage::default());
+        assert!(text.contains("drift hunt: statistics compared with page tables behind 3 steps"), "{text}");
+        assert!(text.contains("known kernel bug Q3: shown by 1 scenario\n"), "{text}");
     }
 
     #[test]

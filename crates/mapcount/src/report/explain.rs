@@ -230,6 +230,7 @@ fn subject(folio: Folio, page: Pfn) -> String {
         Kind::Shmem => "a shmem",
         Kind::Hugetlb => "a hugetlb",
         Kind::Ksm => "a KSM",
+        Kind::Device => "a DAX device's",
         Kind::Zero if folio.is_large() => "the huge zero",
         Kind::Zero => return "the shared zero page".to_owned(),
     };

@@ -13,7 +13,7 @@ use mapcount_model::machine::holders::HoldKind;
 use mapcount_model::machine::page_table::{Alike, Pmd};
 use mapcount_model::smaps::{Smaps, smaps};
 use mapcount_model::stats::Stat;
-use mapcount_model::units::{Folio, Pfn};
+use mapcount_model::units::{Folio, Level, Pfn};
 use mapcount_script::run::{Process, Runner, Window};
 
 /// The state after a step.
@@ -52,8 +52,8 @@ pub(super) struct Claim {
     pub(super) page: u64,
     /// How many pages; more than frames where they all map the same one.
     pub(super) pages: u64,
-    /// Mapped by a PMD rather than by PTEs.
-    pub(super) pmd: bool,
+    /// By what it is mapped.
+    pub(super) level: Level,
 }
 
 /// References that are not of mappings.
@@ -102,7 +102,7 @@ impl Claim {
             return None;
         }
         let same = self.pages != u64::from(self.frames);
-        if self.pmd || same {
+        if self.level != Level::Pte || same {
             return Some(self.clone());
         }
         Some(Claim {
@@ -179,13 +179,28 @@ fn collect_claims(m: &Machine, process: &Process, window: &Window, name: &Rc<str
     let table = &process.mm.table;
     let end = window.start + window.pages;
     let mut at = window.start;
+    while let Some((first, entry)) = table.next_pud(at, end) {
+        at = first + table.pud_pages();
+        claims.push(Claim {
+            name: Rc::clone(name),
+            size: window.pages,
+            frame: entry.page().0,
+            frames: table.pud_pages() as u32,
+            page: first - window.start,
+            pages: table.pud_pages(),
+            level: Level::Pud,
+        });
+    }
+    at = window.start;
     while let Some(found) = table.next_pmd(at, end) {
         let stop = end.min(table.pmd_end(found));
         at = found;
         while at < stop {
             let entry = table.read(at);
-            let pmd = matches!(table.pmd(at), Pmd::Leaf(_));
-            let len = if pmd { stop - at } else { table.run(at, stop - at, Alike::IgnoringWrite).1 };
+            let (level, len) = match table.pmd(at) {
+                Pmd::Leaf(_) => (Level::Pmd, stop - at),
+                _ => (Level::Pte, table.run(at, stop - at, Alike::IgnoringWrite).1),
+            };
             if entry.is_present() {
                 let folio = m.folio(entry.page());
                 // A run of the zero page maps one frame many times.
@@ -197,7 +212,7 @@ fn collect_claims(m: &Machine, process: &Process, window: &Window, name: &Rc<str
                     frames: if same { 1 } else { len as u32 },
                     page: at - window.start,
                     pages: len,
-                    pmd,
+                    level,
                 });
             }
             at += len;

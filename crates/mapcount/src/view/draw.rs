@@ -27,7 +27,7 @@ pub(super) fn draw(state: &State, frame: &mut Frame<'_>) {
         }
     }
     let reversed = Style::new().add_modifier(Modifier::REVERSED);
-    frame.render_widget(Paragraph::new(Line::styled(help(state), reversed)), keys);
+    frame.render_widget(Paragraph::new(help(state)).style(reversed), keys);
 }
 
 fn heading(state: &State) -> String {
@@ -39,7 +39,7 @@ fn heading(state: &State) -> String {
     match state.level {
         Level::Processes => format!("{} processes, {order}", state.processes.len()),
         Level::Mappings => format!("{process}: {} mappings, {order}", state.mappings.len()),
-        Level::Folios => format!("{process}, {mapping}: {} folios", state.pieces.len()),
+        Level::Folios => format!("{process}, {mapping}: {} folios, a sign each", state.pieces.len()),
         Level::Folio => {
             let frame = state.folio.as_ref().map_or(0, |folio| folio.frame);
             format!("{process}, {mapping}: frame {frame:#x}")
@@ -73,13 +73,20 @@ fn numbers(usage: &Usage, width: usize) -> String {
     )
 }
 
+/// Pss in kB; where pages have no map counts of their own, by the average of each folio.
+fn pss(usage: &Usage) -> String {
+    match usage.pss_bytes() {
+        0 => format!("~{}", usage.pss_average_bytes() / 1024),
+        bytes => (bytes / 1024).to_string(),
+    }
+}
+
 fn processes(state: &State) -> Vec<(String, bool)> {
     let line = |(process, usage): &(_, Usage)| {
         let process: &mapcount_kernel::inspect::procs::Process = process;
         let name: String =
             process.comm.chars().map(|c| if c.is_control() { '?' } else { c }).take(15).collect();
-        let text =
-            format!("{:>8} {name:<15} {} {:>10}", process.pid, numbers(usage, 11), usage.pss_bytes() / 1024);
+        let text = format!("{:>8} {name:<15} {} {:>10}", process.pid, numbers(usage, 11), pss(usage));
         (text, usage.held > 0)
     };
     state.processes.iter().map(line).collect()

@@ -158,8 +158,10 @@ impl State {
         }
     }
 
-    /// Looks at what this level shows.
+    /// Looks at what this level shows. What was chosen stays so if it is there still, wherever it stands now.
     fn look(&mut self, looker: &mut dyn Looker) {
+        let pid = self.process().map(|(process, _)| process.pid);
+        let start = self.mapping().map(|mapping| mapping.area.start);
         let looked = match self.level {
             Level::Processes => looker.processes().map(|found| self.processes = found),
             Level::Mappings => match self.process().cloned() {
@@ -177,6 +179,14 @@ impl State {
         };
         self.trouble = looked.err();
         self.sort();
+        let again = match self.level {
+            Level::Processes => self.processes.iter().position(|(process, _)| Some(process.pid) == pid),
+            Level::Mappings => self.mappings.iter().position(|mapping| Some(mapping.area.start) == start),
+            Level::Folios | Level::Folio => None,
+        };
+        if let Some(place) = again.filter(|_| self.chosen[self.level as usize] > 0) {
+            self.chosen[self.level as usize] = place;
+        }
         let last = self.lines().saturating_sub(1);
         let place = &mut self.chosen[self.level as usize];
         *place = (*place).min(last);

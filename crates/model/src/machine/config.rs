@@ -55,6 +55,9 @@ pub struct Config {
     pub shrink_underused: bool,
 }
 
+/// Base-2 logarithm of the PMDs that a PUD maps, or that the table which it points to holds.
+pub(super) const PUD_OVER_PMD: u8 = 9;
+
 /// Memory of a machine where nothing else is said: 4 GiB.
 pub const DEFAULT_FRAMES: u32 = 1 << 20;
 
@@ -70,13 +73,15 @@ impl Config {
     pub fn new(pmd_order: u8) -> Config {
         let mut sizes = [ThpMode::Never; 10];
         sizes[usize::from(pmd_order)] = ThpMode::Inherit;
+        let mut shmem_sizes = [ShmemMode::Never; 10];
+        shmem_sizes[usize::from(pmd_order)] = ShmemMode::Inherit;
         Config {
             pmd_order,
             frames: DEFAULT_FRAMES,
             nodes: 1,
             thp: ThpMode::Madvise,
             sizes,
-            shmem_sizes: [ShmemMode::Never; 10],
+            shmem_sizes,
             max_ptes_none: (1 << pmd_order) - 1,
             max_ptes_swap: (1 << pmd_order) / 8,
             max_ptes_shared: (1 << pmd_order) / 2,
@@ -87,5 +92,10 @@ impl Config {
     /// The order of a PMD-mapped folio.
     pub const fn pmd(&self) -> Order {
         Order(self.pmd_order)
+    }
+
+    /// The order of what a PUD maps: 512 PMDs, however small those are.
+    pub const fn pud(&self) -> Order {
+        Order(self.pmd_order + PUD_OVER_PMD)
     }
 }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use super::Machine;
 use super::frames::{AnonRoot, Mapping};
 use super::swapped::SwapValues;
+use super::vma::Vma;
 use crate::units::{Folio, Kind, Order, PageRange, Pfn};
 
 /// Where huge pages are used in a file of shared memory: the `huge=` option of its mount.
@@ -36,6 +37,8 @@ pub enum FileKind {
     Ext4,
     /// XFS on a disk, with large folios from 5.18 on; these have a state of each block.
     Xfs,
+    /// A DAX device: its memory is mapped itself, by entries of its alignment and no others.
+    Dax,
 }
 
 impl FileKind {
@@ -44,6 +47,7 @@ impl FileKind {
         match self {
             FileKind::Tmpfs | FileKind::AnonShmem => Kind::Shmem,
             FileKind::Ext4 | FileKind::Xfs => Kind::File,
+            FileKind::Dax => Kind::Device,
         }
     }
 
@@ -72,6 +76,17 @@ pub struct File {
     pub ahead: Cell<ReadAhead>,
     /// It is on the list of those whose last huge page may reach behind their end, if it is shared memory.
     pub on_shrinklist: Cell<bool>,
+    /// Its memory, if it is a DAX device.
+    pub device: Option<Device>,
+}
+
+/// The memory of a DAX device.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Device {
+    /// Its frames.
+    pub frames: PageRange,
+    /// The order of what one entry maps: a page, a PMD's or a PUD's.
+    pub align: Order,
 }
 
 /// What was read of a file last, and with which folios.
@@ -306,7 +321,7 @@ impl Files {
     pub(super) fn hash_into(&self, mut state: &mut dyn Hasher, mut number: impl FnMut(AnonRoot) -> u32) {
         for file in self.files.borrow().values() {
             (number(file.root), file.kind, file.huge, file.unnamed, file.size.get()).hash(&mut state);
-            (file.ahead.get(), file.on_shrinklist.get()).hash(&mut state);
+            (file.ahead.get(), file.on_shrinklist.get(), file.device).hash(&mut state);
             file.cache.hash_into(state);
         }
     }
@@ -318,8 +333,37 @@ impl Machine {
         let root = self.add_file_root();
         let (size, cache) = (Cell::new(size), PageCache::default());
         let (ahead, on_shrinklist) = (Cell::default(), Cell::default());
-        self.files.add(File { root, kind, huge, unnamed, size, cache, ahead, on_shrinklist });
+        self.files.add(File { root, kind, huge, unnamed, size, cache, ahead, on_shrinklist, device: None });
         root
+    }
+
+    /// Makes a DAX device of `pages` pages, a multiple of its alignment. Its pages are folios of their own, from 5.17
+    /// on as large as an entry; on each the device keeps a reference (`memmap_init_compound()`, mm/mm_init.c, v7.2).
+    pub fn add_device(&self, pages: u32, align: Order) -> AnonRoot {
+        let root = self.add_file_root();
+        let order = if self.policy.dax_compound { align } else { Order::ZERO };
+        let frames = self.frames.add_device(pages, order, Mapping { root, index: 0 });
+        self.counters.grow(self.frames.len());
+        for head in frames.iter().step_by(order.pages() as usize) {
+            self.scheme.prep_folio(&*self.counters, Folio { head, order, kind: Kind::Device });
+        }
+        self.files.add(File {
+            root,
+            kind: FileKind::Dax,
+            huge: ShmemHuge::Never,
+            unnamed: false,
+            size: Cell::new(u64::from(pages)),
+            cache: PageCache::default(),
+            ahead: Cell::default(),
+            on_shrinklist: Cell::default(),
+            device: Some(Device { frames, align }),
+        });
+        root
+    }
+
+    /// The DAX device that an area maps.
+    pub fn device_of(&self, vma: &Vma) -> Option<Device> {
+        self.files.get(vma.file?.root)?.device
     }
 
     /// The file that an area maps.
@@ -352,7 +396,7 @@ impl Machine {
     pub fn cache_references(&self, folio: Folio) -> i32 {
         let known = self.known(folio);
         let swap = if known.swapcache { folio.pages() as i32 } else { 0 };
-        swap + known.pagecache_references(folio) as i32 + i32::from(known.private)
+        swap + known.pagecache_references(folio) as i32 + i32::from(known.private) + i32::from(known.device)
     }
 
     /// Allocates a folio for the page cache and puts it there: the cache's references are taken beside that of
@@ -390,6 +434,27 @@ impl Machine {
         self.put_refs(old, references);
     }
 
+    /// Allocates a folio that is to take the place of others in the page cache; it belongs to no file yet. `None` when
+    /// memory is full.
+    pub(crate) fn alloc_for_file(&self, file: &File, order: Order) -> Option<Folio> {
+        self.alloc_kind(order, file.kind.folios(), None)
+    }
+
+    /// `new` takes the place of everything that is cached of its pages from `index` on, and of what is not. Who has
+    /// which references is left to the caller.
+    pub(crate) fn replace_in_range(&self, file: &File, new: Folio, index: u64) {
+        let end = index + u64::from(new.pages());
+        while let Some((first, folio)) = file.cache.folio_from(self, index, end) {
+            file.cache.remove(folio, first);
+            self.frames.set_kind(folio, folio.kind, Mapping { root: AnonRoot(0), index: 0 });
+        }
+        self.frames.set_kind(new, new.kind, Mapping { root: file.root, index });
+        file.cache.insert(new, index);
+        if file.kind.is_shmem() {
+            self.set_dirty(file, new);
+        }
+    }
+
     /// A folio was cut into pieces: each is as dirty as it was, and none has private data.
     pub(crate) fn split_in_page_cache(&self, file: &File, pieces: &[Folio]) {
         let index = |piece: &Folio| self.frames.mapping(*piece).index;
@@ -402,6 +467,11 @@ impl Machine {
     pub fn set_dirty(&self, file: &File, folio: Folio) {
         // A mark is taken away: the bit means something else of dirty folios (`folio_mark_dirty()`).
         file.cache.set_flags(self.frames.mapping(folio).index, |flags| (flags | DIRTY) & !MARKED);
+    }
+
+    /// Notes that a cached folio was written to its disk.
+    pub(crate) fn set_clean(&self, file: &File, folio: Folio) {
+        file.cache.set_flags(self.frames.mapping(folio).index, |flags| flags & !DIRTY);
     }
 
     /// Gives a folio private data, which owns a reference, or takes it away.

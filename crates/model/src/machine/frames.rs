@@ -47,7 +47,7 @@ struct Frame {
     /// The first byte of its content; it is 0 only where all are, since nobody writes a 0 alone.
     first_byte: u8,
     /// The index in two parts: 37 bits are enough for 512 TiB, and keep a frame small. The high part is in the
-    /// low bits, above it are flags.
+    /// low bits, above it are the order's fifth bit and flags.
     index_high_and_flags: u8,
     index_low: u32,
     root: AnonRoot,
@@ -65,6 +65,9 @@ const FREE: Frame = Frame {
 /// Bits of the index in `index_high_and_flags`.
 const INDEX_HIGH: u8 = 0x1f;
 
+/// The fifth bit of the order, in `index_high_and_flags`: only device memory that a PUD maps has it.
+const ORDER_16: u8 = 1 << 5;
+
 /// What the kernel knows of a folio besides its counters; the first page stands for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -77,7 +80,7 @@ pub enum FolioFlag {
 
 impl Frame {
     const fn order(&self) -> u8 {
-        self.order_and_node & 0xf
+        self.order_and_node & 0xf | (self.index_high_and_flags & ORDER_16) >> 1
     }
 
     const fn node(&self) -> u8 {
@@ -103,6 +106,8 @@ pub struct Frames {
     fills: RefCell<BTreeMap<Pfn, u8>>,
     free: RefCell<[FreeBlocks; ORDERS]>,
     used: Cell<u32>,
+    /// Frames of memory that were ever used; those of devices are beside it.
+    memory: Cell<u32>,
     limit: u32,
     /// The order of the largest blocks.
     largest: u8,
@@ -116,6 +121,7 @@ impl Frames {
             fills: RefCell::default(),
             free: RefCell::default(),
             used: Cell::new(0),
+            memory: Cell::new(0),
             limit,
             largest: largest.0,
         }
@@ -173,11 +179,14 @@ impl Frames {
     /// are none.
     fn grow(&self, limit: u32) -> Option<()> {
         let mut frames = self.frames.borrow_mut();
-        let mut first = frames.len() as u32;
-        let end = limit.min(first + (1 << self.largest));
-        if first >= end {
+        let memory = self.memory.get();
+        let more = limit.saturating_sub(memory).min(1 << self.largest);
+        if more == 0 {
             return None;
         }
+        self.memory.set(memory + more);
+        let mut first = frames.len() as u32;
+        let end = first + more;
         frames.resize(end as usize, FREE);
         while first < end {
             let order = first.trailing_zeros().min((end - first).ilog2()).min(u32::from(self.largest));
@@ -185,6 +194,32 @@ impl Frames {
             first += 1 << order;
         }
         Some(())
+    }
+
+    /// Adds the memory of a device, beside the machine's own: folios of `order` that follow each other and belong
+    /// to consecutive parts of `mapping`. They stay for ever.
+    pub fn add_device(&self, pages: u32, order: Order, mapping: Mapping) -> PageRange {
+        let mut frames = self.frames.borrow_mut();
+        let block = 1u32 << self.largest;
+        let first = (frames.len() as u32).next_multiple_of(block.max(order.pages()));
+        frames.resize(first as usize, FREE);
+        let high = if order.0 < 16 { 0 } else { ORDER_16 };
+        let mut frame = Frame {
+            order_and_node: order.0 & 0xf,
+            kind: Some(Kind::Device),
+            root: mapping.root,
+            index_high_and_flags: high,
+            ..FREE
+        };
+        for index in (0..u64::from(pages)).step_by(order.pages() as usize) {
+            frame.set_index(mapping.index + index);
+            let len = frames.len() + order.pages() as usize;
+            frames.resize(len, frame);
+        }
+        // What comes behind it is aligned again.
+        let end = frames.len().next_multiple_of(block as usize);
+        frames.resize(end, FREE);
+        PageRange::new(Pfn(first), pages)
     }
 
     /// Gives a folio's frames back and joins them with free neighbours.
@@ -221,8 +256,10 @@ impl Frames {
 
     /// How many of these pages, from the first on, are folios of one page each that hold pages of files.
     pub fn small_file_pages(&self, pages: PageRange) -> u32 {
-        let small =
-            |frame: &&Frame| frame.order() == 0 && matches!(frame.kind, Some(Kind::File | Kind::Shmem));
+        let small = |frame: &&Frame| {
+            let of_file = matches!(frame.kind, Some(Kind::File | Kind::Shmem | Kind::Device));
+            frame.order() == 0 && of_file
+        };
         self.frames.borrow()[pages.indexes()].iter().take_while(small).count() as u32
     }
 
@@ -390,8 +427,8 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
-    use super::Frames;
-    use crate::units::{Kind, Order, Pfn};
+    use super::{AnonRoot, Frames, Mapping};
+    use crate::units::{Kind, Order, PageRange, Pfn};
 
     #[test]
     fn freed_neighbours_join_again() {
@@ -405,6 +442,23 @@ mod tests {
         let large = frames.alloc(Order(9), Kind::Anon, None).expect("joined");
         assert_eq!(large.head, Pfn(0));
         assert_eq!(frames.folio(Pfn(511)), Some(large));
+    }
+
+    #[test]
+    fn memory_goes_on_behind_a_device() {
+        let frames = Frames::new(1024, Order(9));
+        let alloc = |order| frames.alloc(Order(order), Kind::Anon, None).map(|folio| folio.head);
+        assert_eq!(alloc(9), Some(Pfn(0)));
+        let mapping = Mapping { root: AnonRoot(1), index: 0 };
+        let device = frames.add_device(2 << 18, Order(18), mapping);
+        assert_eq!(device, PageRange::new(Pfn(1 << 18), 2 << 18));
+        let second = frames.folio(Pfn((2 << 18) + 5)).expect("it is there");
+        assert_eq!((second.head, second.order, second.kind), (Pfn(2 << 18), Order(18), Kind::Device));
+        assert_eq!(frames.mapping(second).index, 1 << 18);
+        assert_eq!(frames.add_device(3, Order::ZERO, mapping).first, Pfn(3 << 18));
+        assert_eq!(alloc(9), Some(Pfn((3 << 18) + 512)));
+        assert_eq!(alloc(0), None, "the device's memory is nobody else's");
+        assert_eq!(frames.used(), 1024);
     }
 
     #[test]

@@ -28,6 +28,7 @@ impl Machine {
         }
         self.each_mm(|mm| {
             Hash::hash(&(mm.id, mm.has_pinned.get()), &mut sink);
+            Hash::hash(&*mm.noted_pmds.borrow(), &mut sink);
             for vma in mm.vmas.borrow().all() {
                 let anon = vma.anon.map(|anon| AnonVma { id: numbers.anon_vma(anon.id), ..anon });
                 let root = AnonRoot(numbers.root(vma.root));

@@ -12,6 +12,7 @@ pub mod holders;
 pub mod hugetlb;
 mod identity;
 mod ksm;
+pub(crate) mod ksm_tree;
 pub mod lock;
 mod lru;
 pub mod page_table;
@@ -61,6 +62,8 @@ pub struct Mm {
     pub table: PageTable,
     /// It pinned a page once (MMF_HAS_PINNED): only then does fork look for pins.
     pub has_pinned: Cell<bool>,
+    /// PMDs that khugepaged was asked to look at: small entries may map a THP of a file there.
+    pub noted_pmds: RefCell<Vec<u64>>,
 }
 
 /// A folio was freed while a counter still said that something of it is mapped or pinned.
@@ -238,6 +241,11 @@ impl Machine {
         self.config.borrow().pmd()
     }
 
+    /// Base-2 logarithm of the pages that a PUD maps.
+    pub fn pud_order(&self) -> Order {
+        self.config.borrow().pud()
+    }
+
     // Address spaces.
 
     /// A new, empty address space with the lowest free id.
@@ -252,6 +260,7 @@ impl Machine {
             vmas: RefCell::default(),
             table: PageTable::new(self.pmd_order().0, self.tables.clone()),
             has_pinned: Cell::new(false),
+            noted_pmds: RefCell::default(),
         });
         mms[free] = Some(Rc::clone(&mm));
         mm
@@ -448,7 +457,8 @@ impl Machine {
                 .file_of(folio)
                 .is_some_and(|file| file.cache.state(self.frames.mapping(folio).index).private);
         let swapcache = self.swap.holds(folio);
-        Known { has_pincount, pins_exist, swapcache, pagecache, pagecache_owns_one, private }
+        let device = folio.kind == Kind::Device;
+        Known { has_pincount, pins_exist, swapcache, pagecache, pagecache_owns_one, private, device }
     }
 
     /// Asks the scheme a question about a page or its folio.
@@ -522,7 +532,7 @@ impl Machine {
                 page_table::Pmd::Leaf(_) => (end - at).min(mm.table.pmd_end(at) - at),
                 _ => self.batch(&mm.table, at, end - at, Alike::IgnoringWrite).1,
             };
-            if entry.is_present() && !entry.is_zero() && folio.range().contains(entry.page()) {
+            if entry.is_counted() && folio.range().contains(entry.page()) {
                 // A run of consecutive frames may leave the folio.
                 let inside = folio.head.0 + folio.pages() - entry.page().0;
                 pages += (len as u32).min(inside);

@@ -1,4 +1,5 @@
-//! Page tables of an address space: PMD entries, and tables of PTEs below them.
+//! Page tables of an address space: PMD entries, and tables of PTEs below them. PUDs that map memory themselves,
+//! which only device memory has, are kept apart: where one stands, nothing stands at the PMDs below it.
 //!
 //! Operations touch entries through `read`, `set`, `cmpxchg`, `clear` and their forms for ranges; a range
 //! never leaves one table, as in the kernel a page-table lock covers one table.
@@ -6,9 +7,10 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use super::config::PUD_OVER_PMD;
 use crate::units::Pfn;
 
-/// A PMD or PTE.
+/// A PUD, PMD or PTE.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Entry(u64);
 
@@ -22,6 +24,8 @@ const SWAP: u64 = 1 << 5;
 const OLD: u64 = 1 << 6;
 /// Nobody wrote to the page through this entry since MADV_FREE (the dirty bit of the CPU is off).
 const CLEAN: u64 = 1 << 7;
+/// It maps memory of a device of which kernels up to 6.14 count no mapping (the devmap bit).
+const DEVICE: u64 = 1 << 8;
 const PFN: u32 = 32;
 
 impl Entry {
@@ -36,6 +40,11 @@ impl Entry {
     /// A read-only entry for the shared zero page or the huge zero folio, which nobody counts.
     pub const fn zero(page: Pfn) -> Entry {
         Entry(PRESENT | ZERO | (page.0 as u64) << PFN)
+    }
+
+    /// A present entry for a frame of a device that nobody counts.
+    pub const fn device(page: Pfn, write: bool) -> Entry {
+        Entry(Entry::present(page, write).0 | DEVICE)
     }
 
     /// This entry while its page is being moved or split: no mapping, but it remembers what it was.
@@ -91,6 +100,16 @@ impl Entry {
     /// Whether it maps the shared zero page or the huge zero folio.
     pub const fn is_zero(self) -> bool {
         self.0 & ZERO != 0
+    }
+
+    /// Whether it is a mapping that counts: neither one of a zero page nor one of a device that counts none.
+    pub const fn is_counted(self) -> bool {
+        self.0 & (PRESENT | ZERO | DEVICE) == PRESENT
+    }
+
+    /// Whether it maps device memory that nobody counts.
+    pub const fn is_device(self) -> bool {
+        self.0 & DEVICE != 0
     }
 
     /// Whether it stands for a page that is being moved or split.
@@ -172,6 +191,7 @@ impl std::fmt::Debug for Entry {
             (MIGRATION, "+migration"),
             (EXCLUSIVE, "+exclusive"),
             (SWAP, "+swap"),
+            (DEVICE, "+device"),
         ] {
             if self.0 & bit != 0 {
                 f.write_str(name)?;
@@ -265,15 +285,20 @@ pub struct PageTable {
     /// Base-2 logarithm of the pages that a PMD maps.
     order: u8,
     directories: RefCell<Vec<Directory>>,
+    /// The tables of PMDs that there are, by number: they stay when what they hold goes.
+    upper: RefCell<Vec<u64>>,
     /// The directory that was used last: the next use is mostly there.
     last: Cell<usize>,
+    /// The PUDs that map memory themselves, by their first page; only device memory has any.
+    puds: RefCell<Vec<(u64, Entry)>>,
     budget: Budget,
 }
 
 impl PageTable {
     /// Empty tables with PMDs of this order, which take their memory from `budget`.
     pub fn new(order: u8, budget: Budget) -> PageTable {
-        PageTable { order, directories: RefCell::default(), last: Cell::new(0), budget }
+        let (directories, upper, puds) = Default::default();
+        PageTable { order, directories, upper, last: Cell::new(0), puds, budget }
     }
 
     /// Lets the tables belong to another machine, whose budget they were taken from already.
@@ -380,6 +405,9 @@ impl PageTable {
         let old = std::mem::replace(&mut entry.slots[index], new);
         match (matches!(old, Slot::None), fills) {
             (true, true) => {
+                if entry.used == 0 {
+                    self.add_upper(at);
+                }
                 entry.used += 1;
                 self.budget.take(self.pmd_pages() as i64);
             }
@@ -416,8 +444,48 @@ impl PageTable {
         self.replace(at, Slot::None);
     }
 
-    /// Empties all PMDs.
+    /// Whether there is the table of PMDs that `at` needs. Whatever was mapped there made one; it goes with the
+    /// last area that it could be used for.
+    pub fn has_upper(&self, at: u64) -> bool {
+        self.upper.borrow().binary_search(&self.upper_number(at)).is_ok()
+    }
+
+    /// Makes it, if it is not there.
+    pub fn add_upper(&self, at: u64) {
+        let number = self.upper_number(at);
+        let mut upper = self.upper.borrow_mut();
+        if let Err(place) = upper.binary_search(&number) {
+            upper.insert(place, number);
+        }
+    }
+
+    /// Makes those that `other` has for `start..end`.
+    pub fn copy_upper(&self, other: &PageTable, start: u64, end: u64) {
+        let pages = self.pmd_pages() << PUD_OVER_PMD;
+        let first = start & !(pages - 1);
+        (first..end)
+            .step_by(pages as usize)
+            .filter(|at| other.has_upper(*at))
+            .for_each(|at| self.add_upper(at));
+    }
+
+    /// Frees those that touch `start..end` and that nobody `needs`, who is asked about the pages of each.
+    pub fn free_upper(&self, start: u64, end: u64, needs: impl Fn(u64, u64) -> bool) {
+        let pages = self.pmd_pages() << PUD_OVER_PMD;
+        self.upper.borrow_mut().retain(|number| {
+            let (first, behind) = (number * pages, (number + 1) * pages);
+            behind <= start || first >= end || needs(first, behind)
+        });
+    }
+
+    const fn upper_number(&self, at: u64) -> u64 {
+        at >> (self.order + PUD_OVER_PMD)
+    }
+
+    /// Empties all PMDs and PUDs.
     pub fn clear_all(&self) {
+        self.upper.borrow_mut().clear();
+        self.puds.borrow_mut().clear();
         let directories = std::mem::take(&mut *self.directories.borrow_mut());
         for directory in directories.iter() {
             self.budget.take(-DIRECTORY_COST - (directory.used << self.order) as i64);
@@ -447,7 +515,7 @@ impl PageTable {
     pub fn read(&self, at: u64) -> Entry {
         let offset = at & (self.pmd_pages() - 1);
         self.with_slot(at, |slot| match slot {
-            None | Some(Slot::None) => Entry::NONE,
+            None | Some(Slot::None) => self.read_pud(at),
             // Each page of the huge zero folio is a page of its own, unlike the shared zero page.
             Some(Slot::Leaf(entry)) => Entry(entry.0 + (offset << PFN)),
             Some(Slot::Table(table)) => table[offset as usize],
@@ -557,6 +625,44 @@ impl PageTable {
         None
     }
 
+    /// Pages that a PUD maps.
+    #[inline]
+    pub const fn pud_pages(&self) -> u64 {
+        self.pmd_pages() << PUD_OVER_PMD
+    }
+
+    /// The PUD at or behind `at`, before `end`, that maps memory itself: its first page and its entry.
+    pub fn next_pud(&self, at: u64, end: u64) -> Option<(u64, Entry)> {
+        let puds = self.puds.borrow();
+        puds.iter().copied().find(|(start, _)| start + self.pud_pages() > at && *start < end)
+    }
+
+    /// Calls `f` with the first page and the entry of each PUD that maps memory itself, by address.
+    pub fn each_pud(&self, mut f: impl FnMut(u64, Entry)) {
+        self.puds.borrow().iter().for_each(|(start, entry)| f(*start, *entry));
+    }
+
+    /// Sets the PUD of `at` to an entry for what it maps as a whole; below it stands nothing.
+    pub fn set_pud(&self, at: u64, entry: Entry) {
+        let start = at & !(self.pud_pages() - 1);
+        let mut puds = self.puds.borrow_mut();
+        match puds.binary_search_by_key(&start, |(start, _)| *start) {
+            Ok(index) => puds[index].1 = entry,
+            Err(index) => puds.insert(index, (start, entry)),
+        }
+    }
+
+    /// Empties the PUD of `at`.
+    pub fn clear_pud(&self, at: u64) {
+        let start = at & !(self.pud_pages() - 1);
+        self.puds.borrow_mut().retain(|(other, _)| *other != start);
+    }
+
+    /// The part of a PUD's entry for this page.
+    fn read_pud(&self, at: u64) -> Entry {
+        self.next_pud(at, at + 1).map_or(Entry::NONE, |(start, entry)| Entry(entry.0 + ((at - start) << PFN)))
+    }
+
     /// Whether the table at the PMD of `at` has no entry.
     pub fn is_empty_table(&self, at: u64) -> bool {
         self.with_slot(
@@ -568,6 +674,8 @@ impl PageTable {
     /// Feeds every entry to a hasher.
     pub fn hash_into(&self, mut state: &mut dyn std::hash::Hasher) {
         std::hash::Hash::hash(&*self.directories.borrow(), &mut state);
+        std::hash::Hash::hash(&*self.upper.borrow(), &mut state);
+        std::hash::Hash::hash(&*self.puds.borrow(), &mut state);
     }
 
     /// Bytes held.
@@ -612,6 +720,42 @@ mod tests {
         table.move_pmd(1000, 20);
         assert_eq!(table.pmd(1000), Pmd::None);
         assert_eq!(table.next_pmd(0, 30), Some(20));
+    }
+
+    #[test]
+    fn tables_of_pmds_stay_until_nobody_needs_them() {
+        let table = PageTable::new(2, Budget::new(1 << 20));
+        let upper = 4 << 9;
+        table.set_pmd(upper + 8, Entry::present(Pfn(4), true));
+        table.clear_pmd(upper + 8);
+        assert!(table.has_upper(upper) && table.has_upper(2 * upper - 1));
+        assert!(!table.has_upper(upper - 1) && !table.has_upper(2 * upper));
+        let other = PageTable::new(2, Budget::new(1 << 20));
+        other.copy_upper(&table, 0, upper);
+        assert!(!other.has_upper(upper), "it is behind the area");
+        other.copy_upper(&table, upper + 4, upper + 8);
+        assert!(other.has_upper(upper));
+        table.free_upper(upper + 4, upper + 8, |_, _| true);
+        assert!(table.has_upper(upper));
+        table.free_upper(upper + 4, upper + 8, |_, _| false);
+        assert!(!table.has_upper(upper));
+    }
+
+    #[test]
+    fn puds_stand_beside_pmds() {
+        let table = PageTable::new(1, Budget::new(1 << 20));
+        assert_eq!(table.pud_pages(), 1024);
+        table.set_pud(2050, Entry::present(Pfn(4096), true));
+        table.set_pud(1024, Entry::device(Pfn(1024), false));
+        assert_eq!(table.read(2051), Entry::present(Pfn(4099), true));
+        assert_eq!(table.next_pud(0, 1024), None);
+        assert_eq!(table.next_pud(1500, 4000), Some((1024, Entry::device(Pfn(1024), false))));
+        assert_eq!((table.next_pmd(0, u64::MAX), table.pmd(2050)), (None, Pmd::None));
+        assert!(table.read(1025).is_device() && !table.read(1025).is_counted());
+        table.clear_pud(1030);
+        assert_eq!(table.next_pud(0, u64::MAX).map(|(start, _)| start), Some(2048));
+        table.clear_all();
+        assert!(table.read(2048).is_none());
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl Machine {
         self.frames.set_kind(folio, folio.kind, Mapping { root: file.root, index });
         file.cache.insert(folio, index);
         self.get_refs(folio, folio.pages() as i32);
-        self.phase(Phase::Cached, None, folio.range());
+        self.phase(Phase::PageCached, None, folio.range());
     }
 }
 

@@ -5,69 +5,19 @@
 //! `khugepaged_scan_pmd()` (mm/huge_memory.c, v2.6.39; mm/khugepaged.c, v4.8, v5.10).
 
 mod assemble;
+mod file;
+mod remap;
 mod scan;
+mod stop;
 
 use super::{Outcome, fault};
 use crate::event::{Errno, Refusal, Why};
 use crate::machine::page_table::Pmd;
 use crate::machine::vma::{ThpAdvice, Vma};
 use crate::machine::{Machine, Mm};
-use crate::units::{Order, Pfn};
+use crate::units::Order;
 use scan::{Limits, Run, runs};
-
-/// Why a range was not collapsed (`enum scan_result`, mm/khugepaged.c).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stop {
-    /// There is no page table.
-    NoTable,
-    /// Pages that are not there, or zero pages: more than may be filled in.
-    Holes,
-    /// Swap entries: more than may be read back.
-    Swapped,
-    /// Pages that others map too: more than may be copied.
-    Shared,
-    /// An entry that maps nothing, when all have to.
-    NotPresent,
-    /// The process may write to none of the pages, or not to all.
-    ReadOnly,
-    /// The process accessed too few of the pages.
-    NotAccessed,
-    /// A page of a large folio, where the kernel takes none or none so large.
-    LargeSource,
-    /// MADV_FREE gave a page up.
-    LazyFree,
-    /// A page in the swap cache that is not the process's own.
-    SwapCached,
-    /// Somebody holds a page, which may pass.
-    Held(Pfn),
-    /// A page is being read from swap, which passes.
-    Reading,
-    /// No memory for the new folio.
-    NoMemory,
-    /// No memory for a page that is read from swap.
-    SwapIn,
-}
-
-impl Stop {
-    /// What MADV_COLLAPSE returns (`madvise_collapse_errno()`, mm/khugepaged.c, v6.1, v7.2).
-    const fn errno(self) -> Errno {
-        match self {
-            Stop::NoMemory => Errno::Enomem,
-            Stop::Holes => Errno::Ebusy,
-            Stop::Held(_) | Stop::Reading => Errno::Eagain,
-            _ => Errno::Einval,
-        }
-    }
-
-    /// Whether MADV_COLLAPSE goes on behind such a range (`madvise_collapse()`).
-    const fn goes_on(self, m: &Machine) -> bool {
-        match self {
-            Stop::NoTable => m.policy.collapse_passes_holes,
-            Stop::NotPresent | Stop::ReadOnly | Stop::NotAccessed | Stop::Held(_) | Stop::Reading => true,
-            _ => false,
-        }
-    }
-}
+use stop::Stop;
 
 /// Who collapses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,7 +62,8 @@ pub fn madvise(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
 }
 
 fn madvise_area(m: &Machine, mm: &Mm, area: &Vma, (start, end): (u64, u64)) -> Outcome {
-    let suits = area.anon.is_some() && area.advice != ThpAdvice::NoHuge && area.hugetlb.is_none();
+    let may = if area.file.is_some() { file::may_be_asked(m, area) } else { area.anon.is_some() };
+    let suits = may && area.advice != ThpAdvice::NoHuge && area.hugetlb.is_none();
     if !suits || whole_pmds(mm, area.start, area.end).next().is_none() {
         return Err(Errno::Einval);
     }
@@ -126,6 +77,7 @@ fn madvise_area(m: &Machine, mm: &Mm, area: &Vma, (start, end): (u64, u64)) -> O
     for at in whole_pmds(mm, start, end) {
         let target = Target { mm, area, at, order: m.pmd_order() };
         if let Err(stop) = collapse(m, target, Who::Madvise, 1 << target.order.0) {
+            refuse(m, stop);
             outcome = Err(stop.errno());
             if !stop.goes_on(m) {
                 break;
@@ -139,26 +91,42 @@ fn madvise_area(m: &Machine, mm: &Mm, area: &Vma, (start, end): (u64, u64)) -> O
 pub fn khugepaged(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) {
     let end = start + pages;
     m.lru_drain();
+    remap::noted(m, mm);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
-    for area in areas.iter().filter(|area| area.anon.is_some()) {
+    for area in areas.iter().filter(|area| area.anon.is_some() || area.file.is_some()) {
         let orders = orders(m, area);
         if orders == 0 {
             continue;
         }
         for at in whole_pmds(mm, start.max(area.start), end.min(area.end)) {
             let target = Target { mm, area, at, order: m.pmd_order() };
-            if let Err(Stop::Held(page)) = collapse(m, target, Who::Khugepaged, orders) {
-                let folio = m.folio(page);
-                let (refcount, expected) = (i64::from(m.refcount(folio)), m.expected_refcount(folio));
-                m.refuse(Refusal { folio, why: Why::Held { refcount, expected } });
+            if let Err(stop) = collapse(m, target, Who::Khugepaged, orders) {
+                refuse(m, stop);
             }
         }
+    }
+}
+
+/// Reports the folio for whose sake a range was left as it was, if it was for one.
+fn refuse(m: &Machine, stop: Stop) {
+    match stop {
+        Stop::Held(page) => {
+            let folio = m.folio(page);
+            let (refcount, expected) = (i64::from(m.refcount(folio)), m.expected_refcount(folio));
+            m.refuse(Refusal { folio, why: Why::Held { refcount, expected } });
+        }
+        Stop::Dirty(page) => m.refuse(Refusal { folio: m.folio(page), why: Why::Dirty }),
+        Stop::LargeFile(page) => m.refuse(Refusal { folio: m.folio(page), why: Why::Large }),
+        _ => {}
     }
 }
 
 /// The orders of folios that khugepaged may make in an area, a bit for each.
 fn orders(m: &Machine, area: &Vma) -> u16 {
     let pmd = m.pmd_order().0;
+    if area.file.is_some() {
+        return if file::may_be_scanned(m, area) { 1 << pmd } else { 0 };
+    }
     let first = if m.policy.khugepaged_mthp { 0 } else { pmd };
     (first..=pmd).filter(|order| fault::allows(m, area, Order(*order))).fold(0, |all, order| all | 1 << order)
 }
@@ -172,9 +140,13 @@ fn whole_pmds(mm: &Mm, start: u64, end: u64) -> impl Iterator<Item = u64> {
 
 /// Collapses a PMD's worth, to folios of one of these orders.
 fn collapse(m: &Machine, target: Target<'_>, who: Who, orders: u16) -> Result<(), Stop> {
+    if let Some(area) = target.area.file {
+        return file::collapse(m, target, &m.file(area.root), who);
+    }
     match target.mm.table.pmd(target.at) {
         // It is mapped by a PMD already; so is the huge zero folio.
         Pmd::Leaf(_) => return Ok(()),
+        Pmd::None if !target.mm.table.has_upper(target.at) => return Err(Stop::NoUpperTable),
         Pmd::None => return Err(Stop::NoTable),
         Pmd::Table => {}
     }

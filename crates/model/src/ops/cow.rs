@@ -229,7 +229,8 @@ fn copy_to_pages(m: &Machine, mm: &Mm, vma: &Vma, start: u64, old: Folio) -> Out
 }
 
 fn write_huge_zero(m: &Machine, mm: &Mm, vma: &Vma, start: u64) -> Outcome {
-    if m.policy.huge_zero_write == HugeZeroWrite::Thp && fault::allows(m, vma, m.pmd_order()) {
+    let may_have = || !m.policy.huge_zero_write_asks || fault::allows(m, vma, m.pmd_order());
+    if m.policy.huge_zero_write == HugeZeroWrite::Thp && may_have() {
         // It takes the zero folio's place.
         let _guard = m.lock_table(mm, start);
         if let Some(folio) = fault::new_thp(m, mm, vma, start) {

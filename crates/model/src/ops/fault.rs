@@ -1,9 +1,9 @@
 //! Page faults: a process touches memory, or the kernel does for it.
 
-use super::{Outcome, cow, file_fault, hugetlb, swap_in};
+use super::{Outcome, cow, dax, file_fault, hugetlb, swap_in};
 use crate::event::{Errno, Phase};
 use crate::machine::config::ThpMode;
-use crate::machine::frames::Mapping;
+use crate::machine::frames::{AnonRoot, Mapping};
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::{ThpAdvice, Vma};
@@ -47,6 +47,9 @@ pub fn touch(m: &Machine, mm: &Mm, (start, pages): (u64, u64), access: Access) -
         let stop = end.min(vma.end);
         if vma.hugetlb.is_some() {
             hugetlb::touch(m, mm, &vma, (at, stop), access)?;
+            at = stop;
+        } else if let Some(device) = m.device_of(&vma) {
+            dax::touch(m, mm, &vma, device, (at, stop), access)?;
             at = stop;
         }
         while at < stop {
@@ -160,9 +163,17 @@ pub(super) fn prepare_anon(m: &Machine, mm: &Mm, at: u64) {
     mm.vmas.borrow_mut().prepare_anon(at, || m.add_anon_vma());
 }
 
+/// The root of an area's own memory. The first fault may have given the area a neighbour's, since it was looked up.
+fn root_of(mm: &Mm, vma: &Vma, at: u64) -> AnonRoot {
+    match vma.anon {
+        Some(_) => vma.root,
+        None => mm.vmas.borrow().find(at).map_or(vma.root, |area| area.root),
+    }
+}
+
 /// Allocates a THP and maps it at `start`, where nothing stands; `None` when memory is full.
 pub(super) fn new_thp(m: &Machine, mm: &Mm, vma: &Vma, start: u64) -> Option<Folio> {
-    let mapping = Mapping { root: vma.root, index: vma.offset_of(start) };
+    let mapping = Mapping { root: root_of(mm, vma, start), index: vma.offset_of(start) };
     let folio = m.alloc(m.pmd_order(), mapping)?;
     m.rmap().folio_add_new_anon_rmap_pmd(folio, &m.adding(mm, vma, folio, folio.pages()));
     m.lru_add(folio);
@@ -203,7 +214,8 @@ fn set_new(mm: &Mm, vma: &Vma, folio: Folio, start: u64) {
 
 /// Allocates a folio for `start` and counts it as mapped there by PTEs, which the caller sets.
 pub(super) fn new_folio(m: &Machine, mm: &Mm, vma: &Vma, start: u64, order: Order) -> Option<Folio> {
-    let folio = m.alloc(order, Mapping { root: vma.root, index: vma.offset_of(start) })?;
+    let mapping = Mapping { root: root_of(mm, vma, start), index: vma.offset_of(start) };
+    let folio = m.alloc(order, mapping)?;
     let by = m.adding(mm, vma, folio, folio.pages());
     // The reference of the allocation becomes the first mapping's.
     m.get_refs(folio, m.scheme.references_of_added(folio.pages(), &by) - 1);

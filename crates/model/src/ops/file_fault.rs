@@ -19,6 +19,8 @@ use crate::units::{Folio, Order, PageRange, Pfn};
 pub(super) fn fault(m: &Machine, mm: &Mm, vma: &Vma, area: FileArea, at: u64, access: Access) -> Outcome {
     let file = m.file(area.root);
     let _guard = m.lock_table(mm, at);
+    // Made before anything else, and there even if nothing will be mapped.
+    mm.table.add_upper(at);
     if access.writes() && !area.shared {
         return copy_from_cache(m, mm, vma, &file, at);
     }
@@ -242,7 +244,14 @@ fn map_ptes(m: &Machine, mm: &Mm, vma: &Vma, (at, pages): (u64, PageRange), foli
 }
 
 /// Maps a folio by a PMD, if it is as large and the area allows it (`do_set_pmd()`).
-fn map_pmd(m: &Machine, mm: &Mm, vma: &Vma, file: &File, (at, folio): (u64, Folio), write: bool) -> bool {
+pub(super) fn map_pmd(
+    m: &Machine,
+    mm: &Mm,
+    vma: &Vma,
+    file: &File,
+    (at, folio): (u64, Folio),
+    write: bool,
+) -> bool {
     let pmd = m.pmd_order();
     let kept_out = vma.advice == ThpAdvice::NoHuge && m.policy.nohuge_keeps_file_pmds_out;
     let too_far = !reaches_no_further(m, file, folio);

@@ -45,6 +45,7 @@ pub fn fork(m: &Machine, parent: &Mm) -> Result<Rc<Mm>, Errno> {
 }
 
 fn copy_area(m: &Machine, parent: &Mm, child: &Mm, area: &Vma, own: &Vma) -> Result<(), Errno> {
+    child.table.copy_upper(&parent.table, area.start, area.end);
     let mut at = area.start;
     while let Some(found) = parent.table.next_pmd(at, area.end) {
         let stop = area.end.min(parent.table.pmd_end(found));

@@ -4,6 +4,7 @@ use super::Outcome;
 use super::fault::{Access, touch};
 use crate::event::Errno;
 use crate::field::Field;
+use crate::machine::files::FileKind;
 use crate::machine::holders::{Hold, HoldKind};
 use crate::machine::{Machine, Mm};
 use crate::policy::{Pin, PinMerge, PinRefuses};
@@ -84,11 +85,13 @@ fn keeps_one_pin_a_folio(m: &Machine, parts: &[(Folio, PageRange)]) -> bool {
 fn refused_files(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> bool {
     let vmas = mm.vmas.borrow();
     vmas.overlapping(start, start + pages).iter().filter_map(|vma| vma.file).any(|area| {
-        let shmem = m.file(area.root).kind.is_shmem();
+        let kind = m.file(area.root).kind;
+        let shmem = kind.is_shmem();
         match m.policy.pin_refuses {
             PinRefuses::Files => true,
             PinRefuses::Disks => !shmem,
-            PinRefuses::SharedDisks => area.shared && !shmem,
+            // The memory of a device is written back to nowhere (`mapping_can_writeback()`).
+            PinRefuses::SharedDisks => area.shared && !shmem && kind != FileKind::Dax,
         }
     })
 }

@@ -1,15 +1,14 @@
 //! KSM: ksmd merges pages of equal content, MADV_UNMERGEABLE and writes break them apart.
 //!
 //! Sources: `cmp_and_merge_page()`, `try_to_merge_one_page()`, `write_protect_page()`, `replace_page()`,
-//! `scan_get_next_rmap_item()`, `ksm_madvise()` (mm/ksm.c, v2.6.39 to v6.8). The zero page is not merged with
+//! `unstable_tree_search_insert()`, `scan_get_next_rmap_item()`, `ksm_madvise()` (mm/ksm.c, v2.6.39 to v6.8). The zero page is not merged with
 //! (`use_zero_pages` is off) and no page is skipped (`smart_scan` is off).
-
-use std::collections::BTreeMap;
 
 use super::split::{self, Request};
 use super::{Outcome, cow, split_pmd, swap_cache, vma};
 use crate::event::{Errno, Phase};
-use crate::machine::frames::{Content, FolioFlag, Mapping};
+use crate::machine::frames::{FolioFlag, Mapping};
+use crate::machine::ksm_tree::{Search, UnstableTree};
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Entry, Pmd};
 use crate::machine::vma::Vma;
@@ -89,9 +88,6 @@ impl Spot<'_> {
     }
 }
 
-/// Pages that did not change since the last pass and that none of this pass was like (the unstable tree).
-type Candidates = BTreeMap<Content, (MmId, u64)>;
-
 /// ksmd scans everything so many times.
 pub fn scan(m: &Machine, passes: u32) {
     for _ in 0..passes {
@@ -99,7 +95,7 @@ pub fn scan(m: &Machine, passes: u32) {
             return;
         }
         m.lru_drain();
-        let mut candidates = Candidates::new();
+        let mut candidates = UnstableTree::new();
         for id in m.ksm.mms() {
             if let Some(mm) = m.mm(id) {
                 scan_mm(m, &mm, &mut candidates);
@@ -109,7 +105,7 @@ pub fn scan(m: &Machine, passes: u32) {
 }
 
 /// Looks at every anonymous page of an address space where ksmd may; forgets the other addresses.
-fn scan_mm(m: &Machine, mm: &Mm, candidates: &mut Candidates) {
+fn scan_mm(m: &Machine, mm: &Mm, candidates: &mut UnstableTree) {
     let areas: Vec<Vma> = mm.vmas.borrow().all().iter().copied().filter(|area| area.mergeable).collect();
     if areas.is_empty() {
         return m.ksm.leave(mm.id);
@@ -134,7 +130,7 @@ fn scan_mm(m: &Machine, mm: &Mm, candidates: &mut Candidates) {
 
 /// Merges a page into one that was merged before; else, if it did not change since the last pass, with another
 /// one that did not.
-fn look_at(m: &Machine, spot: Spot<'_>, page: Pfn, candidates: &mut Candidates) {
+fn look_at(m: &Machine, spot: Spot<'_>, page: Pfn, candidates: &mut UnstableTree) {
     let content = m.frames.content(page);
     let own = m.ksm.is_stable(page);
     if own && m.ksm.shared_at(spot.key()) == Some(page) {
@@ -152,13 +148,23 @@ fn look_at(m: &Machine, spot: Spot<'_>, page: Pfn, candidates: &mut Candidates) 
     if !m.ksm.is_unchanged(spot.key(), content) {
         return;
     }
-    let Some(other) = candidates.get(&content).copied() else {
-        candidates.insert(content, spot.key());
-        return;
+    let compare = |other| {
+        // fork shares it already, or it is gone: a split may have left the zero page in its place.
+        let other = candidate(m, other).filter(|other| *other != page)?;
+        Some(content.cmp(&m.frames.content(other)))
     };
-    if merge_two(m, spot, page, other) {
-        candidates.remove(&content);
+    if let Search::Found(other) = candidates.search_insert(spot.key(), compare)
+        && merge_two(m, spot, page, other)
+    {
+        candidates.remove(other);
     }
+}
+
+/// The page at an address that was seen earlier in this pass, if it may still be merged (`get_mergeable_page()`).
+fn candidate(m: &Machine, (mm, at): (MmId, u64)) -> Option<Pfn> {
+    let mm = m.mm(mm)?;
+    mm.vmas.borrow().find(at).filter(|area| area.mergeable && area.anon.is_some())?;
+    mapped(&mm, at).filter(|page| m.folio(*page).kind.is_anon())
 }
 
 /// Makes of a page and one seen earlier in this pass one merged page: this one, which the other gives way to.
@@ -167,10 +173,6 @@ fn merge_two(m: &Machine, spot: Spot<'_>, page: Pfn, (other_mm, other_at): (MmId
     let area = mm.vmas.borrow().find(other_at).filter(|area| area.mergeable && area.anon.is_some());
     let (Some(area), Some(other_page)) = (area, mapped(&mm, other_at)) else { return false };
     let other = Spot { mm: &mm, area: &area, at: other_at };
-    // fork shares it already.
-    if other_page == page {
-        return false;
-    }
     let folio = m.folio(page);
     if folio == m.folio(other_page) && !m.scheme.info().capabilities.pmd_split_splits_folio {
         // ksmd holds both pages, one too many for a split. With one of them put it can be split, for later.

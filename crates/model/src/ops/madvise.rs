@@ -251,7 +251,7 @@ pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -
 /// MADV_REMOVE: makes holes in the files that are mapped (`madvise_remove()`, mm/madvise.c).
 ///
 /// # Errors
-/// EINVAL at an area that is locked or maps no file; EACCES at one that is private, and up to 6.6 at one that is
+/// EINVAL at an area that is locked or maps no file; ENODEV at one of a device; EACCES at one that is private, and up to 6.6 at one that is
 /// read-only; ENOMEM if some of the range is not mapped. What comes before stays done.
 pub fn remove(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     let end = start + pages;
@@ -263,6 +263,10 @@ pub fn remove(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
             continue;
         }
         let file = area.file.filter(|_| !area.locked).ok_or(Errno::Einval)?;
+        if m.device_of(area).is_some() {
+            // fallocate(2) is for regular files.
+            return Err(Errno::Enodev);
+        }
         if !file.shared || !(area.protection.write || m.policy.remove_takes_read_only) {
             return Err(Errno::Eacces);
         }

@@ -13,7 +13,7 @@ use crate::machine::page_table::Pmd;
 use crate::machine::{Machine, Mm, Quirk};
 use crate::policy::{DeferredQueue, MigrateQueue, SharedTest};
 use crate::query::{Query, Tally};
-use crate::units::{Folio, Kind, Pfn};
+use crate::units::{Folio, Kind, PageRange, Pfn};
 
 /// Where to, and which pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +53,10 @@ fn candidate(m: &Machine, mm: &Mm, at: u64, to: Target) -> Option<Folio> {
     let vma = mm.vmas.borrow().find(at)?;
     let present = |at| Some(mm.table.read(at)).filter(|entry| entry.is_present() && !entry.is_zero());
     let mut folio = m.folio(present(at)?.page());
+    // `vma_migratable()`, include/linux/mempolicy.h.
+    if folio.kind == Kind::Device {
+        return None;
+    }
     if folio.kind == Kind::Hugetlb && !hugetlb::may_move(m, folio, present(at)?.page()) {
         return None;
     }
@@ -130,6 +134,7 @@ fn move_folio(m: &Machine, old: Folio, node: u8) {
         m.frames.copy_content(old.range(), new.head);
         m.frames.set_node(new, node);
         m.frames.copy_flags(old, new);
+        copy_exclusive_head(m, old, new);
         m.move_quirks(old, new);
         if old.kind == Kind::Ksm {
             m.frames.set_kind(new, Kind::Ksm, m.frames.mapping(old));
@@ -157,6 +162,15 @@ fn move_folio(m: &Machine, old: Folio, node: u8) {
     note_lost_bias(m, to);
     m.put_refs(old, 1);
     m.put_refs(new, 1);
+}
+
+/// That a page is exclusive moves in its migration entry. The bit of a first page that nobody maps any more has none,
+/// and goes with the other flags of the folio, whose name it shares (`folio_migrate_flags()`, mm/migrate.c, v6.1 to
+/// v7.2: PG_anon_exclusive is PG_mappedtodisk). Those of other pages stay behind.
+fn copy_exclusive_head(m: &Machine, old: Folio, new: Folio) {
+    if old.kind.is_anon() && m.rmap().exclusive(PageRange::one(old.head)) != 0 {
+        m.rmap().set_exclusive(PageRange::one(new.head), true);
+    }
 }
 
 /// Mappings are put back one by one, which a scheme that biases its pages for PMDs and PTEs together does

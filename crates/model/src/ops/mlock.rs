@@ -56,8 +56,9 @@ fn set_locked(m: &Machine, mm: &Mm, (start, pages): (u64, u64), locked: bool) ->
             break;
         };
         let stop = end.min(area.end);
-        // Huge pages are never swapped: their areas are left as they are.
-        if area.locked != locked && area.hugetlb.is_none() {
+        // Huge pages and devices are never swapped: their areas are left as they are.
+        let swaps = area.hugetlb.is_none() && m.device_of(&area).is_none();
+        if area.locked != locked && swaps {
             vma::cut(m, mm, at, stop)?;
             mm.vmas.borrow_mut().update(at, stop, |vma| vma.locked = locked);
             vma::merge(m, mm, at, stop);

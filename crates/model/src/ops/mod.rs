@@ -3,6 +3,7 @@
 
 pub mod collapse;
 pub mod cow;
+pub mod dax;
 pub mod exit;
 pub mod fault;
 mod file_fault;

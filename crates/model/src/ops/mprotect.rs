@@ -1,8 +1,9 @@
 //! mprotect.
 
 use super::fault::{Access, touch};
-use super::{Outcome, split_pmd, vma};
+use super::{Outcome, dax, split_pmd, vma};
 use crate::event::Errno;
+use crate::machine::files::FileKind;
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Pmd};
 use crate::machine::vma::{Protection, Vma};
@@ -52,9 +53,10 @@ pub fn protect(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Pro
 }
 
 /// Whether entries of an area may be writable although nobody asked to write: in shared mappings of shared memory,
-/// whose file system need not know (`vma_wants_writenotify()`, mm/mmap.c).
+/// whose file system need not know, and of devices (`vma_wants_writenotify()`, mm/mmap.c).
 fn writes_unasked(m: &Machine, area: &Vma) -> bool {
-    area.file.is_some_and(|file| file.shared && m.file(file.root).kind.is_shmem())
+    let unasked = |kind: FileKind| kind.is_shmem() || kind == FileKind::Dax;
+    area.file.is_some_and(|file| file.shared && unasked(m.file(file.root).kind))
 }
 
 /// Takes the right to write from the entries of a range, or gives it where nobody has to ask.
@@ -63,6 +65,7 @@ fn change_entries(m: &Machine, mm: &Mm, (start, end): (u64, u64), protection: Pr
     if protection.write && !write {
         return;
     }
+    dax::change_puds(m, mm, (start, end), write);
     let mut at = start;
     while let Some(found) = mm.table.next_pmd(at, end) {
         let stop = end.min(mm.table.pmd_end(found));

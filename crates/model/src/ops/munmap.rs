@@ -47,4 +47,5 @@ fn free_tables(mm: &Mm, start: u64, end: u64) {
         }
         at = behind;
     }
+    mm.table.free_upper(start, end, |first, behind| !mm.vmas.borrow().overlapping(first, behind).is_empty());
 }

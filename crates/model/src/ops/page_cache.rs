@@ -82,7 +82,7 @@ pub(super) fn could_map(vma: &Vma, at: u64, order: Order) -> bool {
 }
 
 /// Whether page `index` of a file of shared memory may be in a folio of `order`.
-fn allows(m: &Machine, file: &File, vma: &Vma, index: u64, order: Order) -> bool {
+pub(super) fn allows(m: &Machine, file: &File, vma: &Vma, index: u64, order: Order) -> bool {
     if vma.advice == ThpAdvice::NoHuge || !m.policy.shmem_huge {
         return false;
     }
@@ -97,13 +97,13 @@ fn allows(m: &Machine, file: &File, vma: &Vma, index: u64, order: Order) -> bool
         ShmemMode::WithinSize => within_size(file, index, order, m.policy.shmem_sizes_round_index),
         // What a file was given as its own option is `shmem_enabled` of all sizes, which a PMD's follows here.
         ShmemMode::Inherit => as_mounted(m, file, vma, index, m.pmd_order()),
-        ShmemMode::Never => is_pmd && as_mounted(m, file, vma, index, order),
+        ShmemMode::Never => false,
     }
 }
 
 /// Whether a file reaches to the end of the folio that holds page `index`; some kernels take the page's index for
 /// that of the folio's end, if the page is the first.
-fn within_size(file: &File, index: u64, order: Order, rounds_index: bool) -> bool {
+pub(super) fn within_size(file: &File, index: u64, order: Order, rounds_index: bool) -> bool {
     let end = if rounds_index { index } else { index + 1 };
     file.size.get() >= end.next_multiple_of(u64::from(order.pages()))
 }
@@ -125,11 +125,11 @@ fn as_mounted(m: &Machine, file: &File, vma: &Vma, index: u64, order: Order) -> 
 }
 
 /// Whether a file on a disk may have large folios.
-fn takes_large(m: &Machine, file: &File) -> bool {
+pub(super) fn takes_large(m: &Machine, file: &File) -> bool {
     match file.kind {
         FileKind::Ext4 => m.policy.ext4_large,
         FileKind::Xfs => m.policy.xfs_large,
-        FileKind::Tmpfs | FileKind::AnonShmem => false,
+        FileKind::Tmpfs | FileKind::AnonShmem | FileKind::Dax => false,
     }
 }
 
@@ -200,6 +200,14 @@ fn first_missing(m: &Machine, file: &File, index: u64) -> Option<u64> {
     let node = (index - late) / TREE_NODE;
     let looked_at = |place: u64| if (place - late) / TREE_NODE == node { place - late } else { place };
     (index..index + READ_AROUND).find(|place| file.cache.page(looked_at(*place)).is_none())
+}
+
+/// Reads what a collapse finds missing of `start..end`. What it reads it copies at once, so that the sizes of the
+/// folios do not matter.
+pub(super) fn read_for_collapse(m: &Machine, file: &File, (start, end): (u64, u64)) {
+    let ahead = file.ahead.get();
+    read(m, file, &Window { start, pages: end - start, ahead: 0, order: 0 });
+    file.ahead.set(ahead);
 }
 
 /// What is to be read.

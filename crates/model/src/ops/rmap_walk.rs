@@ -60,7 +60,12 @@ fn entries_of(m: &Machine, mm: &Mm, folio: Folio, (start, end): (u64, u64)) -> i
     let (mut at, mut entries) = (start, 0);
     while at < end {
         let entry = mm.table.read(at);
-        let maps = entry.is_present() && !entry.is_zero() && folio.range().contains(entry.page());
+        let maps = entry.is_counted() && folio.range().contains(entry.page());
+        if let Some((start, _)) = mm.table.next_pud(at, at + 1) {
+            entries += i64::from(maps);
+            at = start + mm.table.pud_pages();
+            continue;
+        }
         if matches!(mm.table.pmd(at), Pmd::Leaf(_)) {
             entries += i64::from(maps);
             at = mm.table.pmd_end(at);

@@ -41,7 +41,7 @@ pub fn debugfs(m: &Machine, mm: &crate::machine::Mm, range: (u64, u64), request:
     match m.policy.debugfs_split {
         DebugfsSplit::Absent => return Err(Errno::Enoent),
         DebugfsSplit::Everything => {
-            let large = |folio: &Folio| folio.is_large() && folio.kind != Kind::Zero;
+            let large = |folio: &Folio| folio.is_large() && !matches!(folio.kind, Kind::Zero | Kind::Device);
             let folios: Vec<Folio> = m.frames.folios().filter(large).collect();
             for folio in folios {
                 if folio.kind == Kind::Hugetlb {
@@ -71,7 +71,9 @@ pub fn debugfs(m: &Machine, mm: &crate::machine::Mm, range: (u64, u64), request:
                         at = mm.table.pmd_end(found);
                         continue;
                     }
-                    if folio.is_large() && request.order < folio.order {
+                    // Areas of devices are passed over (`vma_not_suitable_for_thp_split()`).
+                    let splits = folio.is_large() && folio.kind != Kind::Device;
+                    if splits && request.order < folio.order {
                         split_held(m, folio, request);
                     }
                 }
@@ -132,7 +134,7 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
     m.counters().set(Field::Refcount, folio.head, 0);
     m.phase(Phase::Frozen, None, folio.range());
     let pieces = pieces(m, folio, request);
-    m.rmap().set_exclusive(folio.range(), false);
+    forget_exclusive(m, folio, &pieces);
     m.frames.split(folio, &pieces);
     prepare(m, folio, &pieces);
     if cached {
@@ -158,6 +160,19 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
     put_pieces(m, &pieces[1..], cached);
     m.phase(Phase::FinalPut, None, folio.range());
     Ok(())
+}
+
+/// Whether a mapped page is exclusive stands in its migration entry by now. What is left are the bits of pages that
+/// nobody maps: the new heads lose them, with the other flags of a page; the other pages keep them
+/// (`__split_huge_page_tail()`, mm/huge_memory.c, v6.1, v6.12; `__split_folio_to_order()`, v7.2).
+fn forget_exclusive(m: &Machine, folio: Folio, pieces: &[Folio]) {
+    if pieces.len() as u32 == folio.pages() {
+        let heads = PageRange::new(folio.head.add(1), folio.pages() - 1);
+        return m.rmap().set_exclusive(heads, false);
+    }
+    for piece in &pieces[1..] {
+        m.rmap().set_exclusive(PageRange::one(piece.head), false);
+    }
 }
 
 /// Gives the pieces the values of fresh folios.

@@ -25,6 +25,9 @@ pub fn split_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) {
     }
     let folio = m.folio(entry.page());
     m.stats.add(Stat::PmdSplits, 1);
+    if entry.is_device() {
+        return mm.table.clear_pmd(start);
+    }
     if !folio.kind.is_anon() {
         return unmap_file_pmd(m, mm, vma, start, folio);
     }

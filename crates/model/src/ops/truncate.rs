@@ -11,6 +11,7 @@ use crate::machine::Machine;
 use crate::machine::files::File;
 use crate::machine::frames::AnonRoot;
 use crate::machine::lock::Lock;
+use crate::machine::page_table::{Alike, Pmd};
 use crate::machine::vma::Vma;
 use crate::policy::PartialTruncate;
 use crate::units::{Folio, PageRange};
@@ -37,6 +38,43 @@ pub fn punch(m: &Machine, file: AnonRoot, (start, end): (u64, u64)) {
     let file = m.file(file);
     unmap_range(m, &file, (start, end), Copies::Keep);
     remove_range(m, &file, (start, end));
+}
+
+/// Writes what is dirty of pages `start..end` of a file to its disk. From then on a write through any entry has to ask
+/// the file system again (`folio_mkclean()`, mm/rmap.c).
+pub(super) fn write_back(m: &Machine, file: &File, (start, end): (u64, u64)) {
+    let mut at = start;
+    while let Some((index, folio)) = file.cache.folio_from(m, at, end) {
+        at = index + u64::from(folio.pages());
+        if !file.cache.state(index).dirty {
+            continue;
+        }
+        m.set_clean(file, folio);
+        for place in rmap_walk::places(m, folio).iter().filter(|place| place.vma.is_shared()) {
+            protect(m, folio, place);
+        }
+    }
+}
+
+/// Takes the leave to write from the entries that map a folio at a place.
+fn protect(m: &Machine, folio: Folio, place: &rmap_walk::Place) {
+    let (table, mut at) = (&place.mm.table, place.start);
+    while at < place.end {
+        let entry = table.read(at);
+        let maps = entry.is_present() && folio.range().contains(entry.page());
+        if let Pmd::Leaf(entry) = table.pmd(at) {
+            if maps {
+                table.set_pmd(table.pmd_start(at), entry.with_write(false));
+            }
+            at = table.pmd_end(at);
+            continue;
+        }
+        let len = m.batch(table, at, place.end - at, Alike::IgnoringWrite).1.max(1);
+        if maps {
+            table.protect_run(at, len, false);
+        }
+        at += len;
+    }
 }
 
 /// Forgets a file without a name that no area maps any more, with what is cached of it.

@@ -1,6 +1,6 @@
 //! Cutting areas and joining them, with what depends on their boundaries.
 
-use super::{Outcome, hugetlb, split_pmd};
+use super::{Outcome, dax, hugetlb, split_pmd};
 use crate::event::Errno;
 use crate::machine::page_table::Pmd;
 use crate::machine::vma::Vma;
@@ -10,7 +10,7 @@ use crate::units::Folio;
 /// Cuts the areas at both ends of `start..end`, so that the range consists of whole areas.
 ///
 /// # Errors
-/// EINVAL where a huge page would be cut.
+/// EINVAL where a huge page or an entry of a device would be cut.
 pub fn cut(m: &Machine, mm: &Mm, start: u64, end: u64) -> Outcome {
     cut_at(m, mm, start)?;
     cut_at(m, mm, end)
@@ -20,7 +20,7 @@ pub fn cut(m: &Machine, mm: &Mm, start: u64, end: u64) -> Outcome {
 /// (`vma_adjust_trans_huge()`, mm/huge_memory.c, all versions).
 fn cut_at(m: &Machine, mm: &Mm, at: u64) -> Outcome {
     let Some(vma) = mm.vmas.borrow().find(at).filter(|vma| vma.start < at) else { return Ok(()) };
-    if !hugetlb::fits(mm, at) {
+    if !hugetlb::fits(mm, at) || !dax::fits(m, &vma, at) {
         return Err(Errno::Einval);
     }
     if at != mm.table.pmd_start(at) && matches!(mm.table.pmd(at), Pmd::Leaf(_)) {

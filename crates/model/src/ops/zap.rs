@@ -1,6 +1,6 @@
 //! Removing the entries of a range: what munmap, MADV_DONTNEED and exit have in common.
 
-use super::{hugetlb, split_pmd, swap_cache};
+use super::{dax, hugetlb, split_pmd, swap_cache};
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
@@ -28,6 +28,7 @@ pub(super) fn zap_file_pages(m: &Machine, mm: &Mm, vma: &Vma, range: (u64, u64))
 }
 
 fn zap_range(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64), keeps_copies: bool) {
+    dax::zap_puds(m, mm, vma, (start, end));
     let mut at = start;
     while let Some(found) = mm.table.next_pmd(at, end) {
         let stop = end.min(mm.table.pmd_end(found));
@@ -47,7 +48,7 @@ fn zap_range(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64), keeps_co
 }
 
 fn zap_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64, entry: Entry) {
-    if entry.is_zero() {
+    if entry.is_zero() || entry.is_device() {
         return mm.table.clear_pmd(at);
     }
     let folio = m.folio(entry.page());
@@ -67,7 +68,7 @@ fn zap_ptes(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64), keeps_cop
             at += len;
             continue;
         }
-        if !entry.is_present() || entry.is_zero() {
+        if !entry.is_counted() {
             if !entry.is_none() {
                 mm.table.set_run(at, len, Entry::NONE);
             }

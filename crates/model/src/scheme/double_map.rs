@@ -48,7 +48,7 @@ pub(super) struct DoubleMap;
 
 /// File folios that PMDs map are counted in every page; hugetlb and anonymous ones are not.
 fn counts_pmd_in_pages(folio: Folio) -> bool {
-    matches!(folio.kind, Kind::File | Kind::Shmem)
+    matches!(folio.kind, Kind::File | Kind::Shmem | Kind::Device)
 }
 
 impl Scheme for DoubleMap {

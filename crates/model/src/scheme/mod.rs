@@ -172,6 +172,8 @@ pub struct Known {
     pub pagecache_owns_one: bool,
     /// The folio has private data of its file system.
     pub private: bool,
+    /// It is memory of a DAX device, which keeps a reference.
+    pub device: bool,
     /// Pins are counted in a field of their own for this folio.
     pub has_pincount: bool,
     /// The kernel has FOLL_PIN (5.7 and later).
@@ -456,6 +458,9 @@ fn expected_refcount(
     }
     if known.private {
         cached += tally.term("private data", 1, Source::Known);
+    }
+    if known.device {
+        cached += tally.term("its device", 1, Source::Known);
     }
     scheme.mapping_references(c, folio, tally).map(|mapped| mapped + cached)
 }

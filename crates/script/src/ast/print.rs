@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use crate::ast::{
-    Action, Backing, Expect, FieldName, Item, KernelAlternative, KernelSet, KernelVerb, Name, Outcome, Pages,
-    Path, ProcessVerb, Region, Scenario, Size, Step, Value,
+    Action, Backing, Beyond, Expect, FieldName, Item, KernelAlternative, KernelSet, KernelVerb, Name,
+    Outcome, Pages, Path, ProcessVerb, Region, Scenario, Size, Step, Value,
 };
 
 impl Display for Scenario {
@@ -120,6 +120,7 @@ impl Display for Backing {
             Backing::File { file, from_page: 0 } => write!(f, " of {file}"),
             Backing::File { file, from_page } => write!(f, " of {file} from {from_page}"),
             Backing::Hugetlb => f.write_str(" hugetlb"),
+            Backing::Dax(align) => write!(f, " dax {align}"),
         }
     }
 }
@@ -129,8 +130,11 @@ impl Display for ProcessVerb {
         match self {
             ProcessVerb::Mmap { name, size, backing, shared, advice, read_only } => {
                 write!(f, "mmap {name} {size}{backing}")?;
-                if *shared {
-                    f.write_str(" shared")?;
+                match (shared, backing) {
+                    (true, _) => f.write_str(" shared")?,
+                    // Without the word a device is mapped shared.
+                    (false, Backing::Dax(_)) => f.write_str(" private")?,
+                    (false, _) => {}
                 }
                 if let Some(advice) = advice {
                     write!(f, " {advice}")?;
@@ -154,6 +158,7 @@ impl Display for ProcessVerb {
             ProcessVerb::Pin(region) => write!(f, "pin {region}"),
             ProcessVerb::Unpin(region) => write!(f, "unpin {region}"),
             ProcessVerb::SplitPmd(region) => write!(f, "split_pmd {region}"),
+            ProcessVerb::Userfault(region, action) => write!(f, "userfault {region} {action}"),
         }
     }
 }
@@ -178,6 +183,8 @@ impl Display for KernelVerb {
             KernelVerb::Migrate { region, node, all } => {
                 write!(f, "migrate {region} to {node}{}", if *all { " all" } else { "" })
             }
+            KernelVerb::Beyond(region, Beyond::Device) => write!(f, "migrate {region} to device"),
+            KernelVerb::Beyond(region, what) => write!(f, "{what} {region}"),
             KernelVerb::Khugepaged(region) => write!(f, "khugepaged {region}"),
             KernelVerb::Ksm(passes) => write!(f, "ksm {passes}"),
             KernelVerb::SwapOn(size) => {

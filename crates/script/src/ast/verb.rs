@@ -1,8 +1,8 @@
 //! What processes and the kernel do.
 
 use crate::ast::{
-    Advice, FileKind, Hold, Huge, MthpMode, Name, Protection, Region, ShmemMthpMode, Size, Thp, ThpMode,
-    Value,
+    Advice, Beyond, DaxAlign, FileKind, Hold, Huge, MthpMode, Name, Protection, Region, ShmemMthpMode, Size,
+    Thp, ThpMode, Userfault, Value,
 };
 
 /// What a mapping maps.
@@ -19,6 +19,8 @@ pub enum Backing {
     },
     /// Anonymous hugetlb pages.
     Hugetlb,
+    /// The memory of a DAX device of its own.
+    Dax(DaxAlign),
 }
 
 /// What a process does.
@@ -85,6 +87,8 @@ pub enum ProcessVerb {
     Unpin(Region),
     /// Split the PMDs that map these pages, and nothing else.
     SplitPmd(Region),
+    /// A handler of userfaultfd(2) fills these pages; not modelled.
+    Userfault(Region, Userfault),
 }
 
 /// What the kernel or its administrator does. Regions name their process.
@@ -141,6 +145,8 @@ pub enum KernelVerb {
         /// MPOL_MF_MOVE_ALL: pages that other processes map as well.
         all: bool,
     },
+    /// Something that the model does not have.
+    Beyond(Region, Beyond),
     /// khugepaged scans these pages.
     Khugepaged(Region),
     /// ksmd makes this many full passes.

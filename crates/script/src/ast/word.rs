@@ -96,6 +96,38 @@ words! {
         Ext4 = "ext4",
         /// On a disk, with XFS: large folios from 5.18 on.
         Xfs = "xfs",
+        /// On a file system that maps the memory of a device itself (`dax=always`); not modelled.
+        FsDax = "fsdax",
+    }
+
+    /// What a handler of userfaultfd(2) does.
+    pub enum Userfault {
+        /// UFFDIO_COPY.
+        Copy = "copy",
+        /// UFFDIO_ZEROPAGE.
+        ZeroPage = "zeropage",
+        /// UFFDIO_MOVE.
+        Move = "move",
+    }
+
+    /// What a kernel does that the model does not have.
+    pub enum Beyond {
+        /// Migration to the memory of a device that the CPU cannot reach (HMM).
+        Device = "device",
+        /// Memory failure.
+        Poison = "poison",
+        /// A uprobe at the first page.
+        Uprobe = "uprobe",
+    }
+
+    /// The alignment of a DAX device: what one entry of its mappings maps.
+    pub enum DaxAlign {
+        /// A page.
+        Pte = "pte",
+        /// What a PMD maps.
+        Pmd = "pmd",
+        /// What a PUD maps: 512 PMDs.
+        Pud = "pud",
     }
 
     /// The `huge=` option of a tmpfs mount.

@@ -1,6 +1,6 @@
 //! What the kernel does, or is told to do.
 
-use crate::ast::{FileKind, Huge, KernelVerb, MAX_PAGES, Pages, Region, Word, words};
+use crate::ast::{Beyond, FileKind, Huge, KernelVerb, MAX_PAGES, Pages, Region, Word, words};
 use crate::diagnostic::{Diagnostic, shown};
 use crate::lex::Parsed;
 use crate::parse::operand::listing_verbs;
@@ -15,6 +15,8 @@ words! {
         Split = "split",
         PutBack = "putback",
         Migrate = "migrate",
+        Poison = "poison",
+        Uprobe = "uprobe",
         Khugepaged = "khugepaged",
         Ksm = "ksm",
         Swap = "swap",
@@ -35,13 +37,15 @@ words! {
 impl Verb {
     const fn form(self) -> &'static str {
         match self {
-            Verb::File => "file F SIZE tmpfs|memfd|ext4|xfs [huge=always|never|within_size|advise]",
+            Verb::File => "file F SIZE tmpfs|memfd|ext4|xfs|fsdax [huge=always|never|within_size|advise]",
             Verb::Truncate => "truncate F SIZE",
             Verb::Punch => "punch F[a..b]",
             Verb::DropCaches => "drop_caches 1|2|3",
             Verb::Split => "split P.REGION [order N] [at PAGE] [list]",
             Verb::PutBack => "putback",
-            Verb::Migrate => "migrate P.REGION to NODE [all]",
+            Verb::Migrate => "migrate P.REGION to NODE [all]|device",
+            Verb::Poison => "poison P.REGION",
+            Verb::Uprobe => "uprobe P.REGION",
             Verb::Khugepaged => "khugepaged P.REGION",
             Verb::Ksm => "ksm PASSES",
             Verb::Swap => "swap on [SIZE]|off",
@@ -91,9 +95,14 @@ impl Statement<'_, '_> {
             Verb::Migrate => {
                 let region = self.foreign_region()?;
                 self.keyword("to")?;
+                if self.has_keyword(Beyond::Device.word()) {
+                    return Ok(KernelVerb::Beyond(region, Beyond::Device));
+                }
                 let node = self.number_in("a node", 0, MAX_NODES - 1)? as u32;
                 KernelVerb::Migrate { region, node, all: self.has_keyword("all") }
             }
+            Verb::Poison => KernelVerb::Beyond(self.foreign_region()?, Beyond::Poison),
+            Verb::Uprobe => KernelVerb::Beyond(self.foreign_region()?, Beyond::Uprobe),
             Verb::Khugepaged => KernelVerb::Khugepaged(self.foreign_region()?),
             Verb::Ksm => KernelVerb::Ksm(self.number_in("a number of passes", 1, MOST)? as u32),
             Verb::Swap => self.swap()?,
@@ -125,7 +134,7 @@ impl Statement<'_, '_> {
         if self.has_keyword("huge") {
             self.symbol("=")?;
             huge = Some(self.choice::<Huge>()?);
-            if matches!(kind, FileKind::Ext4 | FileKind::Xfs) {
+            if matches!(kind, FileKind::Ext4 | FileKind::Xfs | FileKind::FsDax) {
                 let span = self.cursor.span_from(start);
                 return Err(Diagnostic::error(
                     format!("{kind} has no option `huge`"),

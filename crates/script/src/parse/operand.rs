@@ -161,6 +161,8 @@ impl Statement<'_, '_> {
             "G" => bytes(30),
             "p" => count.map(Size::Pages),
             "pmd" => count.map(Size::Pmds),
+            // Nothing is nothing in any unit.
+            "" if count == Some(0) => Some(Size::Bytes(0)),
             unit => return Err(no_size(word, number, unit, span)),
         };
         let too_large = || {

@@ -1,6 +1,6 @@
 //! What processes do.
 
-use crate::ast::{Backing, Name, Pages, ProcessVerb, Region, Thp, Word, words};
+use crate::ast::{Backing, DaxAlign, Name, Pages, ProcessVerb, Region, Thp, Word, words};
 use crate::diagnostic::{Diagnostic, Span, shown};
 use crate::lex::Parsed;
 use crate::parse::operand::listing_verbs;
@@ -26,12 +26,14 @@ words! {
         Pin = "pin",
         Unpin = "unpin",
         SplitPmd = "split_pmd",
+        Userfault = "userfault",
     }
 
     enum MmapWord {
         Of = "of",
         From = "from",
         Hugetlb = "hugetlb",
+        Dax = "dax",
         Private = "private",
         Shared = "shared",
         Thp = "thp",
@@ -43,7 +45,9 @@ words! {
 impl Verb {
     const fn form(self) -> &'static str {
         match self {
-            Verb::Mmap => "mmap x SIZE [of FILE [from PAGE] | hugetlb] [private|shared] [thp|nothp] [ro]",
+            Verb::Mmap => {
+                "mmap x SIZE [of FILE [from PAGE] | hugetlb | dax [pte|pmd|pud]] [private|shared] [thp|nothp] [ro]"
+            }
             Verb::Reserve => "reserve x SIZE",
             Verb::Read => "read REGION",
             Verb::Write => "write REGION",
@@ -61,6 +65,7 @@ impl Verb {
             Verb::Pin => "pin REGION",
             Verb::Unpin => "unpin REGION",
             Verb::SplitPmd => "split_pmd REGION",
+            Verb::Userfault => "userfault REGION copy|zeropage|move",
         }
     }
 }
@@ -76,6 +81,7 @@ struct Options {
     of: Option<(Name, Span)>,
     from: Option<(u64, Span)>,
     hugetlb: Option<Span>,
+    dax: Option<(DaxAlign, Span)>,
     sharing: Option<(bool, Span)>,
     advice: Option<(Thp, Span)>,
     read_only: Option<Span>,
@@ -87,10 +93,12 @@ impl Options {
         let of = self.of.as_ref().map(|(_, span)| *span);
         let from = self.from.map(|(_, span)| span);
         let advice = self.advice.map(|(_, span)| span);
+        let dax = self.dax.map(|(_, span)| span);
         match word {
-            MmapWord::Of => of.or(self.hugetlb),
-            MmapWord::From => from.or(self.hugetlb),
-            MmapWord::Hugetlb => self.hugetlb.or(of).or(from).or(advice),
+            MmapWord::Of => of.or(self.hugetlb).or(dax),
+            MmapWord::From => from.or(self.hugetlb).or(dax),
+            MmapWord::Hugetlb => self.hugetlb.or(of).or(from).or(advice).or(dax),
+            MmapWord::Dax => dax.or(of).or(from).or(self.hugetlb),
             MmapWord::Private | MmapWord::Shared => self.sharing.map(|(_, span)| span),
             MmapWord::Thp | MmapWord::NoThp => advice.or(self.hugetlb),
             MmapWord::ReadOnly => self.read_only,
@@ -144,6 +152,7 @@ impl Statement<'_, '_> {
             Verb::Pin => ProcessVerb::Pin(self.own_region(own)?),
             Verb::Unpin => ProcessVerb::Unpin(self.own_region(own)?),
             Verb::SplitPmd => ProcessVerb::SplitPmd(self.own_region(own)?),
+            Verb::Userfault => ProcessVerb::Userfault(self.own_region(own)?, self.choice()?),
         })
     }
 
@@ -159,13 +168,14 @@ impl Statement<'_, '_> {
                 );
             }
             (None, None, Some(_)) => Backing::Hugetlb,
-            (None, None, None) => Backing::Anon,
+            (None, None, None) => options.dax.map_or(Backing::Anon, |(align, _)| Backing::Dax(align)),
         };
         Ok(ProcessVerb::Mmap {
             name,
             size,
             backing,
-            shared: options.sharing.is_some_and(|(shared, _)| shared),
+            // A device cannot be mapped in another way.
+            shared: options.sharing.map_or(options.dax.is_some(), |(shared, _)| shared),
             advice: options.advice.map(|(advice, _)| advice),
             read_only: options.read_only.is_some(),
         })
@@ -192,6 +202,10 @@ impl Statement<'_, '_> {
                 MmapWord::Of => options.of = Some((self.name("a file")?, self.cursor.span_from(start))),
                 MmapWord::From => options.from = Some((self.page()?, self.cursor.span_from(start))),
                 MmapWord::Hugetlb => options.hugetlb = Some(span),
+                MmapWord::Dax => {
+                    let align = self.dax_align();
+                    options.dax = Some((align, self.cursor.span_from(start)));
+                }
                 MmapWord::Private => options.sharing = Some((false, span)),
                 MmapWord::Shared => options.sharing = Some((true, span)),
                 MmapWord::Thp => options.advice = Some((Thp::Huge, span)),
@@ -200,6 +214,15 @@ impl Statement<'_, '_> {
             }
         }
         Ok(options)
+    }
+
+    /// The alignment of a device, if it is said.
+    fn dax_align(&mut self) -> DaxAlign {
+        let start = self.cursor.mark();
+        DaxAlign::from_word(self.cursor.word()).unwrap_or_else(|| {
+            self.cursor.back(start);
+            DaxAlign::Pmd
+        })
     }
 
     /// Where `mremap` moves to.

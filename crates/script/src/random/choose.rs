@@ -6,8 +6,8 @@ use super::huge::Pool;
 use super::world::{File, Hold, Page, Process};
 use super::{Prng, Shape};
 use crate::ast::{
-    Action, Advice, Backing, FileKind, Hold as Batch, Huge, KernelVerb, MthpMode, Name, Outcome, Pages,
-    ProcessVerb, Protection, Region, ShmemMthpMode, Size, Thp, ThpMode, Value,
+    Action, Advice, Backing, DaxAlign, FileKind, Hold as Batch, Huge, KernelVerb, MthpMode, Name, Outcome,
+    Pages, ProcessVerb, Protection, Region, ShmemMthpMode, Size, Thp, ThpMode, Value,
 };
 use crate::diagnostic::Span;
 
@@ -61,9 +61,10 @@ enum Kind {
     Punch,
     Remove,
     ShmemSize,
+    DaxMmap,
 }
 
-const KINDS: [(Kind, u32); 39] = [
+const KINDS: [(Kind, u32); 40] = [
     (Kind::Mmap, 8),
     (Kind::Reserve, 2),
     (Kind::Read, 6),
@@ -103,6 +104,7 @@ const KINDS: [(Kind, u32); 39] = [
     (Kind::Punch, 4),
     (Kind::Remove, 2),
     (Kind::ShmemSize, 3),
+    (Kind::DaxMmap, 3),
 ];
 
 /// Draws steps that are possible.
@@ -122,6 +124,8 @@ pub(super) struct Chooser {
     /// There are files in this scenario; some were mapped.
     with_files: bool,
     mapped_files: bool,
+    /// So were devices.
+    mapped_dax: bool,
     /// Pages of files may have been swapped out.
     swapped_files: bool,
     files: Vec<File>,
@@ -135,6 +139,8 @@ impl Chooser {
         let pmd_order = shape.pmd_order.unwrap_or_else(|| prng.pick(&[1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 9]));
         let weights = KINDS.map(|(kind, weight)| match kind {
             Kind::Mmap | Kind::Write => weight,
+            // A machine without devices draws the same scenarios as ever.
+            Kind::DaxMmap if !shape.dax => 0,
             _ => weight * prng.pick(&[0, 1, 1, 1, 1, 3, 6]),
         });
         let with_files = shape.files && prng.chance(1, 2);
@@ -152,6 +158,7 @@ impl Chooser {
             disks: shape.disks.clone(),
             with_files,
             mapped_files: false,
+            mapped_dax: false,
             swapped_files: false,
             files: Vec::new(),
             processes: BTreeMap::from([(PROCESSES[0], Process::default())]),
@@ -206,6 +213,8 @@ impl Chooser {
     fn process(&mut self, kind: Kind, name: &'static str) -> Option<(ProcessVerb, Outcome)> {
         let verb = match kind {
             Kind::Mmap => return self.mmap(name).map(|verb| (verb, Outcome::Ok)),
+            Kind::DaxMmap => return self.dax_mmap(name).map(|verb| (verb, Outcome::Ok)),
+            Kind::Mremap if self.mapped_dax => return None,
             Kind::Reserve => return self.reserve(name).map(|verb| (verb, Outcome::Ok)),
             Kind::Exit => return self.exit(name).map(|verb| (verb, Outcome::Ok)),
             Kind::Get | Kind::Pin => {
@@ -247,10 +256,7 @@ impl Chooser {
             Kind::SplitPmd => ProcessVerb::SplitPmd(self.region(name)?.2),
             Kind::MadvFree => {
                 let advice = self.prng.pick(&[Advice::Free, Advice::Collapse, Advice::Collapse]);
-                if self.mapped_files && advice == Advice::Collapse {
-                    return None;
-                }
-                ProcessVerb::Madvise(self.region(name)?.2, advice)
+                ProcessVerb::Madvise(self.region_to_collapse(name)?, advice)
             }
             Kind::Remove if !self.mapped_files && !self.has_huge() => return None,
             Kind::Remove => {
@@ -284,9 +290,8 @@ impl Chooser {
                 let at = self.prng.chance(1, 3).then(|| self.prng.below(pages));
                 KernelVerb::Split { region, order, at, list: self.prng.chance(1, 4) }
             }
-            Kind::Collapse if self.mapped_files => return None,
             Kind::Collapse => {
-                let (_, _, region) = self.region(name)?;
+                let region = self.region_to_collapse(name)?;
                 KernelVerb::Khugepaged(Region { process: Some(Name::new(name)), ..region })
             }
             Kind::Migrate => {
@@ -358,6 +363,12 @@ impl Chooser {
     }
 
     /// Some of `pages` pages: all, one, a range; where PMDs begin and end more often than elsewhere.
+    /// The same; mostly all of a mapping, since no part that is smaller than a PMD can be collapsed.
+    fn region_to_collapse(&mut self, name: &'static str) -> Option<Region> {
+        let region = self.region(name)?.2;
+        Some(if self.prng.chance(2, 3) { Region { pages: Pages::All, ..region } } else { region })
+    }
+
     fn pages(&mut self, pages: u64) -> ((u64, u64), Pages) {
         let pmd = 1 << self.pmd_order;
         match self.prng.below(8) {
@@ -416,6 +427,32 @@ impl Chooser {
         }
         let name = Name::new(mapping);
         Some(ProcessVerb::Mmap { name, size, backing, shared, advice, read_only })
+    }
+
+    /// A mapping of a device of its own.
+    fn dax_mmap(&mut self, name: &'static str) -> Option<ProcessVerb> {
+        let mapping = self.prng.pick(&MAPPINGS);
+        if !self.processes[name].is_free(mapping) {
+            return None;
+        }
+        let pmd = 1u64 << self.pmd_order;
+        let align = self.prng.pick(&[DaxAlign::Pte, DaxAlign::Pmd, DaxAlign::Pmd, DaxAlign::Pud]);
+        let (step, most) = match align {
+            DaxAlign::Pte => (1, self.most_pages),
+            DaxAlign::Pmd => (pmd, (self.most_pages / pmd).max(1)),
+            // Larger ones take long to look at.
+            DaxAlign::Pud if self.pmd_order > 2 => return None,
+            DaxAlign::Pud => (pmd << 9, 2),
+        };
+        let pages = step * (1 + self.prng.below(most));
+        let advice = self.prng.pick(&[None, None, None, Some(Thp::Huge), Some(Thp::NoHuge)]);
+        let read_only = self.prng.chance(1, 12);
+        (self.mapped_files, self.mapped_dax) = (true, true);
+        let world = self.world(name);
+        world.map(mapping, pages, Page::Unknown);
+        world.dax.insert(mapping.to_owned(), step);
+        let (name, size, backing) = (Name::new(mapping), Size::Pages(pages), Backing::Dax(align));
+        Some(ProcessVerb::Mmap { name, size, backing, shared: true, advice, read_only })
     }
 
     /// What a mapping maps where there are files.

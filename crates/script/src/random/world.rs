@@ -60,6 +60,8 @@ pub(super) struct Process {
     pub(super) holds: Vec<Hold>,
     /// Those of its mappings that have huge pages, or may have some.
     pub(super) huge: BTreeMap<String, Huge>,
+    /// Those that map a DAX device, with the pages that one entry maps.
+    pub(super) dax: BTreeMap<String, u64>,
 }
 
 impl Process {
@@ -76,6 +78,7 @@ impl Process {
     /// A new mapping of `pages` pages: the name stands for as many as it ever did.
     pub(super) fn map(&mut self, mapping: &str, pages: u64, kind: Page) {
         self.huge.remove(mapping);
+        self.dax.remove(mapping);
         let known = self.mappings.entry(mapping.to_owned()).or_default();
         known.fill(Page::Hole);
         if (known.len() as u64) < pages {
@@ -122,9 +125,11 @@ impl Process {
         }
     }
 
-    /// Whether this would cut a huge page.
+    /// Whether this would cut a huge page, or an entry of a device.
     fn cuts(&self, mapping: &str, (start, end): (u64, u64), pmd: u64) -> bool {
-        self.huge.contains_key(mapping) && (start | end) & (pmd - 1) != 0
+        let huge = self.huge.contains_key(mapping).then_some(pmd);
+        let whole = huge.or(self.dax.get(mapping).copied());
+        whole.is_some_and(|pages| (start | end) & (pages - 1) != 0)
     }
 
     /// munmap; whether it is sure to succeed.

@@ -36,6 +36,7 @@ impl Runner<'_> {
             FileKind::Memfd => Lives::AnonShmem,
             FileKind::Ext4 => Lives::Ext4,
             FileKind::Xfs => Lives::Xfs,
+            FileKind::FsDax => return Err(Finding::not_modelled("DAX of a file system", span)),
         };
         let huge = match huge {
             Some(Huge::Always) => ShmemHuge::Always,
@@ -129,10 +130,5 @@ impl Runner<'_> {
             _ => mmap::map(m, mm, range, protection, advice),
         }
         Ok(())
-    }
-
-    /// Whether a range of addresses maps a file.
-    pub(super) fn maps_file(&self, mm: &Mm, (start, pages): (u64, u64)) -> bool {
-        mm.vmas.borrow().overlapping(start, start + pages).iter().any(|vma| vma.file.is_some())
     }
 }

@@ -10,7 +10,7 @@ use mapcount_model::units::Order;
 
 use super::process::Done;
 use super::{Finding, Runner};
-use crate::ast::{Hold, KernelVerb, MthpMode, Name, Region, Size, ThpMode, Value};
+use crate::ast::{Beyond, Hold, KernelVerb, MthpMode, Name, Region, Size, ThpMode, Value};
 use crate::diagnostic::{Diagnostic, Span};
 
 impl Runner<'_> {
@@ -60,7 +60,15 @@ impl Runner<'_> {
             KernelVerb::Truncate { file, size } => return self.truncate(file, *size, span),
             KernelVerb::Punch { file, start, end } => return self.punch(file, (*start, *end)),
             KernelVerb::Migrate { region, node, all } => return self.migrate(region, *node, *all),
-            KernelVerb::Khugepaged(region) => return self.khugepaged(region, span),
+            KernelVerb::Beyond(_, what) => {
+                let what = match what {
+                    Beyond::Device => "device-private memory (HMM)",
+                    Beyond::Poison => "memory failure",
+                    Beyond::Uprobe => "a uprobe",
+                };
+                return Err(Finding::not_modelled(what, span));
+            }
+            KernelVerb::Khugepaged(region) => return self.khugepaged(region),
             KernelVerb::Ksm(passes) => {
                 ksm::scan(m, *passes);
                 Ok(())
@@ -87,13 +95,10 @@ impl Runner<'_> {
         Ok(split::debugfs(&self.machine, &mm, range, request))
     }
 
-    fn khugepaged(&self, region: &Region, span: Span) -> Done {
+    fn khugepaged(&self, region: &Region) -> Done {
         let process = region.process.as_ref().expect("the parser asks for one");
         let range = self.region(process, region)?;
         let mm = Rc::clone(&self.process(process)?.mm);
-        if self.maps_file(&mm, range) {
-            return Err(Finding::not_modelled("collapsing pages of files", span));
-        }
         collapse::khugepaged(&self.machine, &mm, range);
         Ok(Ok(()))
     }

@@ -142,6 +142,11 @@ fn present(m: &Machine, mm: &Mm, window: &Window, frames: &mut Sighted) -> Vec<M
     let mut runs = Vec::new();
     let end = window.start + window.pages;
     let mut at = window.start;
+    while let Some((start, entry)) = mm.table.next_pud(at, end) {
+        at = start + mm.table.pud_pages();
+        push_present(m, &mut runs, frames, start - window.start, (entry.page(), mm.table.pud_pages()));
+    }
+    at = window.start;
     while let Some(found) = mm.table.next_pmd(at, end) {
         let stop = end.min(mm.table.pmd_end(found));
         at = found;

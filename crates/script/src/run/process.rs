@@ -3,20 +3,21 @@
 use std::rc::Rc;
 
 use mapcount_model::event::Errno;
-use mapcount_model::machine::vma::{Protection as Allowed, ThpAdvice};
+use mapcount_model::machine::vma::{Protection as Allowed, ThpAdvice, Vma};
 use mapcount_model::machine::{Mm, lock::Lock};
 use mapcount_model::ops::fault::Access;
 use mapcount_model::ops::{
-    collapse, exit, fault, fork, hold, hugetlb, ksm, madvise, mlock, mprotect, mremap, munmap, pageout,
+    collapse, dax, exit, fault, fork, hold, hugetlb, ksm, madvise, mlock, mprotect, mremap, munmap, pageout,
     split_pmd,
 };
+use mapcount_model::units::Order;
 
 use super::{Finding, Process, Runner};
-use crate::ast::{Advice, Backing, Name, ProcessVerb, Protection, Region, Size, Thp};
+use crate::ast::{Advice, Backing, DaxAlign, Name, ProcessVerb, Protection, Region, Size, Thp};
 use crate::diagnostic::{Diagnostic, Span};
 
-/// A PUD maps 512 PMDs, however small those are.
-const PUD_OVER_PMD: u32 = 9;
+/// Pages of all DAX devices of a machine together: 4 GiB.
+const DEVICE_PAGES: u64 = 1 << 20;
 
 pub(super) type Done = Result<Result<(), Errno>, Box<Finding>>;
 
@@ -45,7 +46,7 @@ impl Runner<'_> {
             ProcessVerb::Munlock(region) => mlock::unlock(m, &mm, self.region(name, region)?),
             ProcessVerb::Mremap { from, to, page } => return self.mremap(name, from, to, *page),
             ProcessVerb::Madvise(region, advice) => {
-                return self.madvise(&mm, self.region(name, region)?, *advice, span);
+                return self.madvise(&mm, self.region(name, region)?, *advice);
             }
             ProcessVerb::Fork(child) => return self.fork(name, child),
             ProcessVerb::Exit => {
@@ -63,6 +64,7 @@ impl Runner<'_> {
                 let held = hold::unpin(m, &mm, self.region(name, region)?);
                 return self.dropped(held, name, region, "pin");
             }
+            ProcessVerb::Userfault(..) => return Err(Finding::not_modelled("userfaultfd", span)),
             ProcessVerb::SplitPmd(region) => self.split_pmds(&mm, self.region(name, region)?),
         })
     }
@@ -114,7 +116,14 @@ impl Runner<'_> {
         };
         let protection = if *read_only { Allowed::READ } else { Allowed::READ_WRITE };
         let range = (window.start, pages);
-        if *backing == Backing::Hugetlb {
+        if let Backing::Dax(align) = backing {
+            let align = self.device_order(*align, pages, span)?;
+            let no_huge = advice == ThpAdvice::NoHuge;
+            let request = dax::Request { align, shared: *shared, protection, no_huge };
+            if let Err(errno) = dax::map(&self.machine, &mm, range, request) {
+                return Ok(Err(errno));
+            }
+        } else if *backing == Backing::Hugetlb {
             if let Err(errno) = hugetlb::map(&self.machine, &mm, range, protection, *shared) {
                 return Ok(Err(errno));
             }
@@ -128,12 +137,31 @@ impl Runner<'_> {
     /// The size of a mapping of huge pages: the kernel rounds it up. Processes that share as many as a PUD maps share
     /// the page table as well.
     fn huge_pages(&self, pages: u64, shared: bool, span: Span) -> Result<u64, Box<Finding>> {
-        let order = u32::from(self.scenario.pmd_order);
-        if shared && pages >= 1 << (order + PUD_OVER_PMD) {
+        let order = self.scenario.pmd_order;
+        if shared && pages >= u64::from(self.machine.pud_order().pages()) {
             let what = "a shared hugetlb mapping of a PUD's size, whose page tables processes share";
             return Err(Finding::not_modelled(what, span));
         }
         Ok(pages.checked_next_multiple_of(1 << order).unwrap_or(pages))
+    }
+
+    /// What one entry of a new DAX device of so many pages maps.
+    fn device_order(&self, align: DaxAlign, pages: u64, span: Span) -> Result<Order, Box<Finding>> {
+        let m = &self.machine;
+        if m.policy.dax_is_mixed_map {
+            let what = "DAX before 4.19, whose mappings are mixed maps (VM_MIXEDMAP)";
+            return Err(Finding::not_modelled(what, span));
+        }
+        let mut used = 0;
+        m.files.each(|file| used += file.device.map_or(0, |device| u64::from(device.frames.len)));
+        if used.saturating_add(pages) > DEVICE_PAGES {
+            return Err(Finding::not_modelled("DAX devices of more than 4 GiB together", span));
+        }
+        Ok(match align {
+            DaxAlign::Pte => Order::ZERO,
+            DaxAlign::Pmd => m.pmd_order(),
+            DaxAlign::Pud => m.pud_order(),
+        })
     }
 
     fn reserve(&mut self, name: &Name, mapping: &Name, size: Size, span: Span) -> Done {
@@ -177,17 +205,21 @@ impl Runner<'_> {
             return Err(Finding::scenario(Diagnostic::error(message, to.span, label)));
         }
         let mm = Rc::clone(&self.process(name)?.mm);
+        let m = &self.machine;
+        let touches_device = |start| {
+            mm.vmas.borrow().overlapping(start, start + pages).iter().any(|area| m.device_of(area).is_some())
+        };
+        if touches_device(start) || touches_device(window.start + page) {
+            return Err(Finding::not_modelled("`mremap` of a DAX device", from.span));
+        }
         Ok(mremap::remap(&self.machine, &mm, start, window.start + page, pages))
     }
 
-    fn madvise(&self, mm: &Mm, region: (u64, u64), advice: Advice, span: Span) -> Done {
+    fn madvise(&self, mm: &Mm, region: (u64, u64), advice: Advice) -> Done {
         let m = &self.machine;
         Ok(match advice {
             Advice::DontNeed => madvise::dontneed(m, mm, region),
             Advice::Remove => madvise::remove(m, mm, region),
-            Advice::Collapse if m.policy.madv_collapse && self.maps_file(mm, region) => {
-                return Err(Finding::not_modelled("collapsing pages of files", span));
-            }
             Advice::Cold => pageout::cold(m, mm, region),
             Advice::Pageout => pageout::madvise(m, mm, region),
             Advice::Collapse => collapse::madvise(m, mm, region),
@@ -222,7 +254,10 @@ impl Runner<'_> {
         let _guard = self.machine.lock(Lock::Mmap(mm.id));
         let end = start + pages;
         // Changing what one page of them allows, which is how a process does it, is refused.
-        if mm.vmas.borrow().overlapping(start, end).iter().any(|area| area.hugetlb.is_some()) {
+        let m = &self.machine;
+        let large = |area: &Vma| m.device_of(area).is_some_and(|device| device.align > Order::ZERO);
+        let whole = |area: &Vma| area.hugetlb.is_some() || large(area);
+        if mm.vmas.borrow().overlapping(start, end).iter().any(whole) {
             return Err(Errno::Einval);
         }
         if !mm.vmas.borrow().covers(start, end) {

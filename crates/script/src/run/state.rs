@@ -7,7 +7,7 @@ use mapcount_model::machine::page_table::{Alike, Pmd};
 use mapcount_model::units::{Folio, Kind, PageRange};
 
 use super::Runner;
-use crate::ast::{Action, KernelVerb, ProcessVerb, Region, Step};
+use crate::ast::{Action, KernelVerb, ProcessVerb, Step};
 
 /// What a page of a mapping holds, and how that is mapped, as far as kernels tell such states apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -63,8 +63,8 @@ impl State {
     /// The state of the first page that a step names, as it is now; of a mapping for what a step says of no
     /// page.
     pub fn of(runner: &Runner<'_>, step: &Step) -> State {
-        let Some((process, region)) = region(&step.action) else { return State::None };
-        let Some(process) = runner.processes.get(process) else { return State::None };
+        let Some((process, region)) = step.action.region() else { return State::None };
+        let Some(process) = runner.processes.get(process.as_str()) else { return State::None };
         let Some(window) = process.windows.get(region.mapping.as_str()) else { return State::None };
         let at = window.start + region.pages.of(window.pages).start;
         let entry = process.mm.table.read(at);
@@ -89,6 +89,12 @@ impl State {
         let (mut pmds, mut ptes, mut spaces) = (false, false, 0);
         for process in runner.processes.values() {
             let mut maps = false;
+            process.mm.table.each_pud(|_, entry| {
+                if entry.page() == pages.first {
+                    seen.fill(true);
+                    (pmds, maps) = (true, true);
+                }
+            });
             for area in process.mm.vmas.borrow().all() {
                 let mut at = area.start;
                 while let Some(found) = process.mm.table.next_pmd(at, area.end) {
@@ -145,38 +151,6 @@ fn held(runner: &Runner<'_>, pages: PageRange) -> Option<HoldKind> {
         }
     });
     held
-}
-
-/// What a step is about: the process and the region.
-fn region(action: &Action) -> Option<(&str, &Region)> {
-    match action {
-        Action::Process { name, verb } => match verb {
-            ProcessVerb::Read(region)
-            | ProcessVerb::Write(region)
-            | ProcessVerb::Fill(region, _)
-            | ProcessVerb::Munmap(region)
-            | ProcessVerb::Mprotect(region, _)
-            | ProcessVerb::Mlock(region)
-            | ProcessVerb::Munlock(region)
-            | ProcessVerb::Mremap { from: region, .. }
-            | ProcessVerb::Madvise(region, _)
-            | ProcessVerb::Get(region)
-            | ProcessVerb::Put(region)
-            | ProcessVerb::Pin(region)
-            | ProcessVerb::Unpin(region)
-            | ProcessVerb::SplitPmd(region) => Some((name.as_str(), region)),
-            ProcessVerb::Mmap { .. }
-            | ProcessVerb::Reserve { .. }
-            | ProcessVerb::Fork(_)
-            | ProcessVerb::Exit => None,
-        },
-        Action::Kernel(
-            KernelVerb::Split { region, .. }
-            | KernelVerb::Migrate { region, .. }
-            | KernelVerb::Khugepaged(region),
-        ) => Some((region.process.as_ref()?.as_str(), region)),
-        Action::Kernel(_) => None,
-    }
 }
 
 /// The operation of a step, without who does it and to what: `write`, `madvise pageout`, `split order`.

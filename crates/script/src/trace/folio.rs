@@ -166,10 +166,37 @@ impl FolioRow {
     }
 }
 
+/// Whether two rows are equal in everything but their place.
+fn alike(a: &FolioRow, b: &FolioRow) -> bool {
+    let FolioRow {
+        id: _,
+        count: _,
+        order,
+        kind,
+        fields,
+        tail_refcount,
+        mm_ids,
+        mm_id_mapcount_raw,
+        swapcache,
+        kpagecount,
+        folio_mapcount,
+        expected_refcount,
+    } = a;
+    *order == b.order
+        && *kind == b.kind
+        && *swapcache == b.swapcache
+        && *mm_id_mapcount_raw == b.mm_id_mapcount_raw
+        && *folio_mapcount == b.folio_mapcount
+        && *expected_refcount == b.expected_refcount
+        && *mm_ids == b.mm_ids
+        && *fields == b.fields
+        && *kpagecount == b.kpagecount
+        && *tail_refcount == b.tail_refcount
+}
+
 /// Appends a row, joined to the last one where it goes on behind it and is equal in every field.
 pub fn push_folio(rows: &mut Vec<FolioRow>, row: FolioRow) {
-    let joins =
-        |last: &FolioRow| last.end() == row.id && last.order == row.order && last.cells() == row.cells();
+    let joins = |last: &FolioRow| last.end() == row.id && alike(last, &row);
     match rows.last_mut().filter(|last| joins(last)) {
         Some(last) => last.count = last.count.saturating_add(row.count),
         None => rows.push(row),

@@ -140,7 +140,6 @@ fn sizes() {
         ("A: reserve x 99999999999999999999p", "1:14: error: `99999999999999999999p` is too large"),
         ("A: reserve x 4503599627370496p", "1:14: error: `4503599627370496p` is too large"),
         ("A: reserve x 8796093022208pmd", "1:14: error: `8796093022208pmd` is too large"),
-        ("kernel: truncate f 0", "1:20: error: `0` is no size"),
         ("kernel: mthp 12K always", "1:14: error: no folio has 12K"),
     ]);
     parse(b"pmd_order 4\nA: reserve x 8796093022208pmd").expect("it fits where PMDs are small");
@@ -154,6 +153,10 @@ fn mappings() {
         ("A: mmap x 2M thp nothp", "1:18: error: `nothp` does not go with what stands before it"),
         ("A: mmap x 2M shared shared", "1:21: error: `shared` does not go with what stands before it"),
         ("A: mmap x 2M ro ro", "1:17: error: `ro` does not go with what stands before it"),
+        ("A: mmap x 2M dax hugetlb", "1:18: error: `hugetlb` does not go with what stands before it"),
+        ("A: mmap x 2M of f dax", "1:19: error: `dax` does not go with what stands before it"),
+        ("A: mmap x 2M dax pud pmd", "1:22: error: expected an option of `mmap`, found `pmd`"),
+        ("A: userfault x clone", "1:16: error: expected `copy`, `zeropage` or `move`, found `clone`"),
         ("A: mmap x 2M hugetlb thp", "1:22: error: `thp` does not go with what stands before it"),
         ("A: mmap x 2M thp hugetlb", "1:18: error: `hugetlb` does not go with what stands before it"),
         ("A: mmap x 2M of f hugetlb", "1:19: error: `hugetlb` does not go with what stands before it"),
@@ -174,7 +177,12 @@ fn kernel_verbs() {
         ("kernel: migrate x to 1", "1:17: error: whose `x`?"),
         ("kernel: migrate A.x 1", "1:21: error: expected `to`, found `1`"),
         ("kernel: migrate A.x to 1024", "1:24: error: a node cannot be 1024"),
-        ("kernel: file f 2M nfs", "1:19: error: expected `tmpfs`, `memfd`, `ext4` or `xfs`, found `nfs`"),
+        (
+            "kernel: file f 2M nfs",
+            "1:19: error: expected `tmpfs`, `memfd`, `ext4`, `xfs` or `fsdax`, found `nfs`",
+        ),
+        ("kernel: poison x", "1:16: error: whose `x`?"),
+        ("kernel: file f 2M fsdax huge=never", "1:25: error: fsdax has no option `huge`"),
         ("kernel: file f 2M ext4 huge=always", "1:24: error: ext4 has no option `huge`"),
         ("kernel: file f 2M tmpfs huge always", "1:30: error: expected `=`, found `always`"),
         (
@@ -296,7 +304,7 @@ error: `shared` does not go with what stands before it
 3 | A: mmap x 2M private shared
   |              ------- ^^^^^^ one of the two is too much
   |
-  = note: the form is `mmap x SIZE [of FILE [from PAGE] | hugetlb] [private|shared] [thp|nothp] [ro]`
+  = note: the form is `mmap x SIZE [of FILE [from PAGE] | hugetlb | dax [pte|pmd|pud]] [private|shared] [thp|nothp] [ro]`
 
 error: whose `x`?
  --> a.mc:5:16

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use mapcount_model::release::{Release, ReleaseRange};
 use mapcount_script::ast::{
-    Action, Advice, Backing, Comparison, Errno, Expect, FieldName, FileKind, Hold, Huge, Item,
-    KernelAlternative, KernelSet, KernelVerb, MthpMode, Outcome, Pages, Path, ProcessVerb, Protection,
-    Scenario, ShmemMthpMode, Size, Step, Thp, ThpMode, Value, Word,
+    Action, Advice, Backing, Beyond, Comparison, DaxAlign, Errno, Expect, FieldName, FileKind, Hold, Huge,
+    Item, KernelAlternative, KernelSet, KernelVerb, MthpMode, Outcome, Pages, Path, ProcessVerb, Protection,
+    Scenario, ShmemMthpMode, Size, Step, Thp, ThpMode, Userfault, Value, Word,
 };
 use mapcount_script::parse::parse;
 
@@ -84,7 +84,14 @@ fn mmaps() -> Vec<(&'static str, ProcessVerb)> {
             "mmap x 2M shared hugetlb",
             mmap_with(|backing, shared, _, _| (*backing, *shared) = (Backing::Hugetlb, true)),
         ),
+        ("mmap x 2M dax", dax(DaxAlign::Pmd, true)),
+        ("mmap x 2M dax pte private", dax(DaxAlign::Pte, false)),
+        ("mmap x 2M shared dax pud", dax(DaxAlign::Pud, true)),
     ]
+}
+
+fn dax(align: DaxAlign, is_shared: bool) -> ProcessVerb {
+    mmap_with(|backing, shared, _, _| (*backing, *shared) = (Backing::Dax(align), is_shared))
 }
 
 fn process_verbs() -> Vec<(&'static str, ProcessVerb)> {
@@ -107,6 +114,7 @@ fn process_verbs() -> Vec<(&'static str, ProcessVerb)> {
         ("mprotect x none", ProcessVerb::Mprotect(all(), Protection::None)),
         ("mlock x", ProcessVerb::Mlock(all())),
         ("munlock x", ProcessVerb::Munlock(all())),
+        ("userfault x move", ProcessVerb::Userfault(all(), Userfault::Move)),
         ("mremap x to y[5]", ProcessVerb::Mremap { from: all(), to: name("y"), page: 5 }),
         ("madvise x populate_write", ProcessVerb::Madvise(all(), Advice::PopulateWrite)),
         ("fork B", ProcessVerb::Fork(name("B"))),
@@ -132,6 +140,7 @@ fn kernel_files() -> Vec<(&'static str, KernelVerb)> {
         ("file f 2M tmpfs huge=within_size", file(FileKind::Tmpfs, Some(Huge::WithinSize))),
         ("file f 2M memfd huge = advise", file(FileKind::Memfd, Some(Huge::Advise))),
         ("truncate f 4K", KernelVerb::Truncate { file: name("f"), size: Size::Bytes(4096) }),
+        ("truncate f 0", KernelVerb::Truncate { file: name("f"), size: Size::Bytes(0) }),
         ("truncate f 0p", KernelVerb::Truncate { file: name("f"), size: Size::Pages(0) }),
         ("punch f[1..3]", KernelVerb::Punch { file: name("f"), start: 1, end: 3 }),
         ("punch f[1]", KernelVerb::Punch { file: name("f"), start: 1, end: 2 }),
@@ -161,6 +170,9 @@ fn kernel_verbs() -> Vec<(&'static str, KernelVerb)> {
         ("split A.x at 100 order 2", split(Some(2), Some(100))),
         ("migrate A.x[0] to 1", migrate(false)),
         ("migrate A.x[0] to 1 all", migrate(true)),
+        ("migrate A.x to device", KernelVerb::Beyond(x(), Beyond::Device)),
+        ("poison A.x", KernelVerb::Beyond(x(), Beyond::Poison)),
+        ("uprobe A.x", KernelVerb::Beyond(x(), Beyond::Uprobe)),
         ("khugepaged A.x", KernelVerb::Khugepaged(x())),
         ("ksm 4", KernelVerb::Ksm(4)),
         ("swap on", KernelVerb::SwapOn(None)),
@@ -203,7 +215,7 @@ fn every_form_of_every_process_verb() {
         assert_eq!(*step.text, format!("A: {text}"), "{text}");
         verbs.extend(text.split(' ').next());
     }
-    let all = "exit fill fork get madvise mlock mmap mprotect mremap munlock munmap pin put read reserve split_pmd unpin write";
+    let all = "exit fill fork get madvise mlock mmap mprotect mremap munlock munmap pin put read reserve split_pmd unpin userfault write";
     assert_eq!(verbs.into_iter().collect::<Vec<_>>().join(" "), all);
     assert_eq!(Advice::ALL.len(), 12);
     for &advice in Advice::ALL {
@@ -222,7 +234,7 @@ fn every_form_of_every_kernel_verb() {
         assert_eq!(only_step(&format!("kernel: {text}")).action, Action::Kernel(verb), "{text}");
         verbs.extend(text.split(' ').next());
     }
-    let all = "drop_caches file hugetlb khugepaged ksm lru migrate mthp punch putback shmem_mthp split swap thp truncate tune";
+    let all = "drop_caches file hugetlb khugepaged ksm lru migrate mthp poison punch putback shmem_mthp split swap thp truncate tune uprobe";
     assert_eq!(verbs.into_iter().collect::<Vec<_>>().join(" "), all);
 }
 

@@ -85,6 +85,7 @@ fn mmaps() -> impl Strategy<Value = ProcessVerb> {
     let backing = prop_oneof![
         Just(Backing::Anon),
         Just(Backing::Hugetlb),
+        word().prop_map(Backing::Dax),
         (names(), page_numbers()).prop_map(|(file, from_page)| Backing::File { file, from_page }),
         names().prop_map(|file| Backing::File { file, from_page: 0 }),
     ];
@@ -118,12 +119,13 @@ fn process_verbs() -> impl Strategy<Value = ProcessVerb> {
         1 => region().prop_map(ProcessVerb::Pin),
         1 => region().prop_map(ProcessVerb::Unpin),
         1 => region().prop_map(ProcessVerb::SplitPmd),
+        1 => (region(), word()).prop_map(|(region, action)| ProcessVerb::Userfault(region, action)),
     ]
 }
 
 fn files() -> impl Strategy<Value = KernelVerb> {
     (names(), sizes(), word(), option::of(word::<Huge>())).prop_map(|(name, size, kind, huge)| {
-        let huge = huge.filter(|_| !matches!(kind, FileKind::Ext4 | FileKind::Xfs));
+        let huge = huge.filter(|_| !matches!(kind, FileKind::Ext4 | FileKind::Xfs | FileKind::FsDax));
         KernelVerb::File { name, size, kind, huge }
     })
 }
@@ -142,6 +144,7 @@ fn kernel_verbs() -> impl Strategy<Value = KernelVerb> {
         2 => (region(), 0u32..1024, any::<bool>())
             .prop_map(|(region, node, all)| KernelVerb::Migrate { region, node, all }),
         1 => region().prop_map(KernelVerb::Khugepaged),
+        1 => (region(), word()).prop_map(|(region, what)| KernelVerb::Beyond(region, what)),
         1 => (1..=u32::MAX).prop_map(KernelVerb::Ksm),
         1 => option::of(sizes()).prop_map(KernelVerb::SwapOn),
         1 => Just(KernelVerb::SwapOff),

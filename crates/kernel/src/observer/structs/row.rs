@@ -161,7 +161,8 @@ impl Structs {
         }
         let in_swapcache = |slot: Slot| slot.is_set(words) && self.fields.swapbacked.is_set(words);
         row.swapcache = self.fields.swapcache.map(in_swapcache);
-        let counted = self.counted.get(folio.counted..folio.counted + folio.block.pages() as usize);
+        let first = self.counted(folio);
+        let counted = self.counted.get(first..first + folio.block.pages() as usize);
         row.kpagecount = counted.map(|counts| {
             let mut list = Rle::new();
             counts.iter().for_each(|count| list.push_run(1, count.cast_signed()));

@@ -66,7 +66,8 @@ pub(super) fn by_files(
     }
     if !files.knows_pmds {
         report.notes.push(
-            "Which pages PMDs map is not known: this kernel has no PAGEMAP_SCAN (6.7); all count as mapped by PTEs."
+            "Which pages PMDs map is guessed from smaps: this kernel has no PAGEMAP_SCAN (6.7). Where some of a mapping \
+             are, all that can be count as such."
                 .to_owned(),
         );
     }

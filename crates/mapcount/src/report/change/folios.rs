@@ -75,7 +75,7 @@ fn add(
         facts.push(Fact::new(Phrase::new(Tone::Dim, "counters unchanged")));
     }
     let origin = if old.is_some() { String::new() } else { origin(before, folio, start, end) };
-    let mappers = words::mappers(&claims, count);
+    let mappers = words::mappers(&claims, folio, count);
     let alike = |group: &&mut Group| {
         (group.folio.order, group.folio.kind, group.holds) == (folio.order, folio.kind, segment.holds)
             && (&group.mappers, &group.origin, &group.facts) == (&mappers, &origin, &facts)

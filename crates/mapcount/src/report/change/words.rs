@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use mapcount_model::units::{Folio, Kind};
+use mapcount_model::units::{Folio, Kind, Level};
 
 use crate::report::scene::{Claim, Holds};
 
@@ -34,30 +34,34 @@ pub(in crate::report) fn description(folio: Folio, count: u64) -> String {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Mapper {
     pub(super) name: Rc<str>,
+    pub(super) puds: u64,
     pub(super) pmds: u64,
     pub(super) ptes: u64,
 }
 
 /// How a folio of a segment of `count` folios is mapped, a mapping each.
-pub(super) fn mappers(claims: &[Claim], count: u64) -> Vec<Mapper> {
+pub(super) fn mappers(claims: &[Claim], folio: Folio, count: u64) -> Vec<Mapper> {
+    // Of a device up to 5.16 one entry maps many folios, a page each.
+    let pages = count * u64::from(folio.pages());
     let mut mappers: Vec<Mapper> = Vec::new();
     for claim in claims {
         let index = match mappers.iter().position(|mapper| mapper.name == claim.name) {
             Some(index) => index,
             None => {
-                mappers.push(Mapper { name: Rc::clone(&claim.name), pmds: 0, ptes: 0 });
+                mappers.push(Mapper { name: Rc::clone(&claim.name), puds: 0, pmds: 0, ptes: 0 });
                 mappers.len() - 1
             }
         };
         let mapper = &mut mappers[index];
-        if claim.pmd {
-            mapper.pmds += 1;
-        } else {
-            mapper.ptes += claim.pages;
+        match claim.level {
+            Level::Pud => mapper.puds += claim.pages.min(pages),
+            Level::Pmd => mapper.pmds += claim.pages.min(pages),
+            Level::Pte => mapper.ptes += claim.pages,
         }
     }
     for mapper in &mut mappers {
-        mapper.pmds /= count;
+        mapper.puds /= pages;
+        mapper.pmds /= pages;
         mapper.ptes /= count;
     }
     mappers.sort();
@@ -81,7 +85,7 @@ pub(super) fn mapped(mappers: &[Mapper], claims: &[Claim], folio: Folio, count: 
     let said: Vec<String> =
         said.into_iter().map(|(names, how)| format!("{} {how}", names.join(", "))).collect();
     let each = if count > 1 { "each " } else { "" };
-    match mappers.iter().map(|mapper| mapper.pmds + mapper.ptes).sum::<u64>() {
+    match mappers.iter().map(|mapper| mapper.puds + mapper.pmds + mapper.ptes).sum::<u64>() {
         1 => format!("{each}mapped by {}", said.join("; ")),
         entries => format!("{each}mapped by {entries} entries: {}", said.join("; ")),
     }
@@ -89,10 +93,12 @@ pub(super) fn mapped(mappers: &[Mapper], claims: &[Claim], folio: Folio, count: 
 
 fn entries(mapper: &Mapper, folio: Folio) -> String {
     let mut parts = Vec::new();
-    match mapper.pmds {
-        0 => {}
-        1 => parts.push("PMD".to_owned()),
-        pmds => parts.push(format!("{pmds} PMDs")),
+    for (entries, level) in [(mapper.puds, "PUD"), (mapper.pmds, "PMD")] {
+        match entries {
+            0 => {}
+            1 => parts.push(level.to_owned()),
+            entries => parts.push(format!("{entries} {level}s")),
+        }
     }
     match mapper.ptes {
         0 => {}

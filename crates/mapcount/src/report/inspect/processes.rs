@@ -182,7 +182,7 @@ pub fn processes(report: &mut Report, seen: &Seen<'_>, options: Options) {
     missed(report, found);
     if found.walked.unstable > 0 {
         report.notes.push(format!(
-            "{} parts of page tables (1 GiB of addresses each) changed each time that they were read and are left out.",
+            "{} parts of page tables (128 MiB of addresses each) changed each time that they were read and are left out.",
             found.walked.unstable
         ));
     }

@@ -10,7 +10,8 @@ use crate::trace::{FieldValue, FolioRow, Mapping, Refused, Rle, Shape, Step, Sys
 /// No folio is larger than this order: 2^30 pages are 4 TiB.
 const MAX_ORDER: u8 = 30;
 
-const KINDS: [Kind; 6] = [Kind::Anon, Kind::File, Kind::Shmem, Kind::Hugetlb, Kind::Ksm, Kind::Zero];
+const KINDS: [Kind; 7] =
+    [Kind::Anon, Kind::File, Kind::Shmem, Kind::Hugetlb, Kind::Ksm, Kind::Zero, Kind::Device];
 
 macro_rules! nodes {
     ($($type:ty),+) => {
