@@ -15,6 +15,9 @@ use crate::units::{Folio, Order, Pfn};
 /// Pages that are read at once: 128 KiB (VM_READAHEAD_PAGES, include/linux/mm.h).
 const READ_AROUND: u64 = 32;
 
+/// Places of a node of the page cache's tree (XA_CHUNK_SIZE, include/linux/xarray.h).
+const TREE_NODE: u64 = 64;
+
 /// The page that holds what `at` in `vma` maps; it is allocated or read where it is not cached.
 ///
 /// # Errors
@@ -26,7 +29,7 @@ pub(super) fn find_or_read(m: &Machine, file: &File, vma: &Vma, at: u64) -> Resu
     }
     if let Some(page) = file.cache.page(index) {
         if !file.kind.is_shmem() {
-            read_on(m, file, page);
+            read_on(m, file, page, index);
         }
         return Ok(page);
     }
@@ -154,44 +157,49 @@ fn read_around(m: &Machine, file: &File, vma: &Vma, index: u64) -> Result<Pfn, E
     }
 }
 
-/// Reads on if the folio of this page says that it is time to, with larger folios each time. The mark may not be of
-/// the last read: reclaim uses the same bit for what is to be written first. Then what is missing behind it is read.
-fn read_on(m: &Machine, file: &File, page: Pfn) {
+/// Reads on if the folio of this page, `index` of the file, says that it is time to, with larger folios each time. The
+/// mark may not be of the last read: reclaim uses the same bit for what is to be written first, and the page may not be
+/// the folio's first. Then what is missing behind it is read.
+fn read_on(m: &Machine, file: &File, page: Pfn, index: u64) {
     let folio = m.folio(page);
-    let index = m.frames.mapping(folio).index;
-    if !file.cache.unmark(index) {
+    if !file.cache.unmark(m.frames.mapping(folio).index) {
         return;
     }
-    let ahead = file.ahead.get();
-    let expected = ahead.mark & !(u64::from(folio.pages()) - 1);
+    let last = file.ahead.get();
+    let expected = last.mark & !(u64::from(folio.pages()) - 1);
     let restarts = index == 0 && m.policy.readahead_restarts_at_0;
-    let goes_on = index == expected || (m.policy.readahead_restarts_at_0 && index == ahead.next);
-    let (start, from_half, last_order) = if restarts {
-        (0, true, folio.order.0)
+    let goes_on = index == expected || (m.policy.readahead_restarts_at_0 && index == last.next);
+    let (start, last_order) = if restarts {
+        (0, folio.order.0)
     } else if goes_on {
-        (ahead.next, false, ahead.order)
+        (last.next, last.order)
     } else {
-        let Some(start) = first_missing(file, index + 1).filter(|start| start - index <= READ_AROUND) else {
+        let Some(start) = first_missing(m, file, index + 1).filter(|start| start - index <= READ_AROUND)
+        else {
             return;
         };
-        let order = if m.policy.read_around_order == 0 { ahead.order } else { folio.order.0 };
-        (start, false, order)
+        (start, if m.policy.read_around_order == 0 { last.order } else { folio.order.0 })
     };
     let most = READ_AROUND.ilog2() as u8;
     let order = if takes_large(m, file) { (last_order + 2).min(most.max(last_order)) } else { 0 };
     let mut pages = READ_AROUND;
     if m.policy.readahead_ends_aligned {
-        let align = 1 << order.min(most);
-        let end = (start + pages) & !(align - 1);
+        let end = (start + pages) & !((1 << order.min(most)) - 1);
         pages = if end > start { end - start } else { pages };
     }
-    let ahead = if from_half { pages / 2 } else { pages };
+    let ahead = if restarts { pages / 2 } else { pages };
     read(m, file, &Window { start, pages, ahead, order });
 }
 
-/// The first page from `index` on that is not cached, if one of the next ones is not.
-fn first_missing(file: &File, index: u64) -> Option<u64> {
-    (index..index + READ_AROUND).find(|index| file.cache.page(*index).is_none())
+/// The first page from `index` on that is not cached, if one of the next ones is not (`page_cache_next_miss()`,
+/// mm/filemap.c). Where the first one is within a large folio the kernel looks at that folio's first page in its stead,
+/// and so on behind it, up to the end of a node of its tree.
+fn first_missing(m: &Machine, file: &File, index: u64) -> Option<u64> {
+    let within = |page| index - m.frames.mapping(m.folio(page)).index;
+    let late = file.cache.page(index).map_or(0, within);
+    let node = (index - late) / TREE_NODE;
+    let looked_at = |place: u64| if (place - late) / TREE_NODE == node { place - late } else { place };
+    (index..index + READ_AROUND).find(|place| file.cache.page(looked_at(*place)).is_none())
 }
 
 /// Reads what a collapse finds missing of `start..end`. What it reads it copies at once, so that the sizes of the

@@ -25,7 +25,8 @@ use crate::units::{Folio, Kind, Level, PageRange, Pfn};
 enum Advice {
     /// They are reclaimed.
     Pageout,
-    /// They are put where reclaim looks first. The batch in which the kernel collects them is taken for drained.
+    /// They are put where reclaim looks first. The batch in which the kernel collects them is taken for drained: which
+    /// folios go there depends on whether the multi-generational LRU is on (`folio_deactivate()`, mm/swap.c, v6.12).
     Cold,
 }
 
