@@ -190,7 +190,7 @@ mod tests {
             "system":{{"anon_mapped":{anon},"file_mapped":{file},"anon_thps":1}}}}"#
         );
         let text = line.replace('\n', " ");
-        read(text.as_bytes(), "test").unwrap_or_else(|error| panic!("{error}")).steps.remove(0)
+        read(text.as_bytes(), "test").unwrap_or_else(|error| panic!("{error:?}")).steps.remove(0)
     }
 
     fn broken(found: i64, expected: i64) -> Violation {
