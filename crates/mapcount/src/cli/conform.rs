@@ -196,6 +196,7 @@ impl Session<'_> {
         }
         let (retries, unsettled) = self.conform.driven().unrest();
         self.summary.unrest = (retries, unsettled);
+        self.summary.planned = self.count;
         let seconds = self.started.elapsed().as_secs_f64();
         let text = self.printed.end(&self.summary, self.conform.coverage());
         self.print(&text)?;

@@ -78,6 +78,8 @@ pub struct Summary {
     /// Scenarios that show a known bug, by its number.
     bugs: BTreeMap<&'static str, u64>,
     left_out: BTreeMap<(String, &'static str), u64>,
+    /// Scenarios that were to be run.
+    pub planned: u64,
     /// Readings that were repeated, and observations that never came to rest.
     pub unrest: (u64, u64),
 }
@@ -116,6 +118,12 @@ impl Summary {
     /// Scenarios in which model and kernel differ, so far.
     pub const fn differing(&self) -> usize {
         (self.differ + self.fails) as usize
+    }
+
+    /// That not all scenarios were run.
+    fn cut_short(&self) -> Option<String> {
+        let (done, planned) = (self.scenarios(), self.planned);
+        (done < planned).then(|| format!("only {done} of {planned} scenarios were run"))
     }
 
     /// Steps that both did, so far.
@@ -192,10 +200,16 @@ impl Format {
                 totals(summary, coverage).fold(String::from("\n"), |text, line| text + &line + "\n")
             }
             Format::Ktap => {
-                totals(summary, coverage).fold(String::new(), |text, line| text + "# " + &line + "\n")
+                let text =
+                    totals(summary, coverage).fold(String::new(), |text, line| text + "# " + &line + "\n");
+                // Who reads this counts the tests that the plan promised.
+                match summary.cut_short() {
+                    Some(why) => text + "Bail out! " + &why + "\n",
+                    None => text,
+                }
             }
             Format::Jsonl => line_of(&json!({
-                "agree": summary.agree, "differ": summary.differ, "model_fails": summary.fails,
+                "planned": summary.planned, "agree": summary.agree, "differ": summary.differ, "model_fails": summary.fails,
                 "stopped": summary.stopped, "steps": summary.steps, "values": summary.values,
                 "noise": summary.noise, "statistics_steps": summary.hunted, "known_bugs": summary.bugs,
                 "left_out": summary.left_out.iter().map(|((operation, why), steps)| json!({
@@ -372,6 +386,7 @@ fn totals(summary: &Summary, coverage: &Coverage) -> impl Iterator<Item = String
     }
     words.extend(summary.stopped.iter().map(|(why, count)| format!("{count} {why}")));
     lines.push(format!("{} scenarios: {}", summary.scenarios(), words.join(", ")));
+    lines.extend(summary.cut_short());
     lines.push(format!("{} steps, {} values compared", summary.steps, summary.values));
     if summary.noise > 0 {
         lines.push(format!("{} steps agreed only after a second look", summary.noise));
@@ -512,6 +527,17 @@ mod tests {
         let text = Format::Table.end(&summary, &Coverage::default());
         assert!(text.contains("drift hunt: statistics compared with page tables behind 3 steps"), "{text}");
         assert!(text.contains("known kernel bug Q3: shown by 1 scenario\n"), "{text}");
+    }
+
+    #[test]
+    fn a_run_that_was_cut_short_says_so() {
+        let mut summary = Summary { planned: 2, ..Summary::default() };
+        summary.add(&differs());
+        let text = Format::Ktap.end(&summary, &Coverage::default());
+        assert!(text.ends_with("\nBail out! only 1 of 2 scenarios were run\n"), "{text}");
+        assert!(Format::Table.end(&summary, &Coverage::default()).contains("only 1 of 2 scenarios"));
+        summary.add(&differs());
+        assert!(!Format::Ktap.end(&summary, &Coverage::default()).contains("Bail out"));
     }
 
     #[test]
