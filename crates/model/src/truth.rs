@@ -145,30 +145,7 @@ impl Truth {
         self.pages.resize(frames, PageTruth::default());
         self.folios.clear();
         self.folios.resize(frames, FolioTruth::default());
-        self.slots.clear();
-        self.slots.resize(m.swap.len() as usize, 0);
-        for head in m.swap.heads() {
-            self.folios[head.index()].cached = i64::from(m.folio(head).pages());
-        }
-        for head in m.hugetlb.cached() {
-            let folio = m.folio(head);
-            self.folios[head.index()].cached = m.known(folio).pagecache_references(folio);
-        }
-        m.files.each(|file| {
-            if let Some(device) = file.device {
-                for_each_folio(m, device.frames, |folio, _| self.folios[folio.head.index()].cached = 1);
-            }
-            file.cache.each(m, |index, folio| {
-                let private = i64::from(file.cache.state(index).private);
-                self.folios[folio.head.index()].cached = i64::from(folio.pages()) + private;
-            });
-            for value in file.cache.swapped.all() {
-                let first = value.slot as usize;
-                for entries in &mut self.slots[first..first + value.order.pages() as usize] {
-                    *entries += 1;
-                }
-            }
-        });
+        self.collect_caches(m);
         let slots = m.scheme.info().fields.contains(&Field::MmId0);
         let vmas = m.scheme.info().capabilities.needs_vma_pages;
         m.each_mm(|mm| {
@@ -214,6 +191,34 @@ impl Truth {
             }
         });
         self.count_holders(m);
+    }
+
+    /// What the swap cache and the page caches hold, and the slots that they name.
+    fn collect_caches(&mut self, m: &Machine) {
+        self.slots.clear();
+        self.slots.resize(m.swap.len() as usize, 0);
+        for head in m.swap.heads() {
+            self.folios[head.index()].cached = i64::from(m.folio(head).pages());
+        }
+        for head in m.hugetlb.cached() {
+            let folio = m.folio(head);
+            self.folios[head.index()].cached = m.known(folio).pagecache_references(folio);
+        }
+        m.files.each(|file| {
+            if let Some(device) = file.device {
+                for_each_folio(m, device.frames, |folio, _| self.folios[folio.head.index()].cached = 1);
+            }
+            file.cache.each(m, |index, folio| {
+                let private = i64::from(file.cache.state(index).private);
+                self.folios[folio.head.index()].cached = i64::from(folio.pages()) + private;
+            });
+            for value in file.cache.swapped.all() {
+                let first = value.slot as usize;
+                for entries in &mut self.slots[first..first + value.order.pages() as usize] {
+                    *entries += 1;
+                }
+            }
+        });
     }
 
     fn add_ptes(&mut self, m: &Machine, range: PageRange, mm: MmId, slots: bool) {

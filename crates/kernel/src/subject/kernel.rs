@@ -77,11 +77,14 @@ impl Subject {
                 self.drain.others_work();
                 ksm::scan(*passes, &mut self.settings)
             }
+            // The header of a device that is in use is left alone.
+            KernelVerb::SwapOn(_) if self.swap.is_on() => Err(io::Error::from_raw_os_error(libc::EBUSY)),
             KernelVerb::SwapOn(size) => {
                 self.drain.others_work();
                 let room = size.map(|size| Subject::size(size, span)).transpose()?;
                 self.swap.on(room, &mut self.settings)
             }
+            KernelVerb::SwapOff if !self.swap.is_on() => Err(io::Error::from_raw_os_error(libc::EINVAL)),
             KernelVerb::SwapOff => {
                 self.drain.others_work();
                 self.swap.off()?

@@ -469,9 +469,10 @@ impl Machine {
         file.cache.set_flags(self.frames.mapping(folio).index, |flags| (flags | DIRTY) & !MARKED);
     }
 
-    /// Notes that a cached folio was written to its disk.
+    /// Notes that a cached folio was written to its disk. The mark of reclaim goes with that (`folio_end_writeback()`,
+    /// mm/filemap.c).
     pub(crate) fn set_clean(&self, file: &File, folio: Folio) {
-        file.cache.set_flags(self.frames.mapping(folio).index, |flags| flags & !DIRTY);
+        file.cache.set_flags(self.frames.mapping(folio).index, |flags| flags & !(DIRTY | MARKED));
     }
 
     /// Gives a folio private data, which owns a reference, or takes it away.

@@ -96,12 +96,13 @@ impl Swap {
         }
     }
 
-    /// The first of `count` free slots, where a folio of so many pages may begin.
+    /// The first of `count` free slots, where a folio of so many pages may begin. Slot 0 is that of the device's header.
     fn find_free(&self, count: u32) -> Option<u32> {
         let mut slots = self.slots.borrow_mut();
-        let first = (0..self.size.get()).step_by(count as usize).find(|first| {
+        let behind = self.size.get().saturating_add(1);
+        let first = (count..behind).step_by(count as usize).find(|first| {
             let end = (*first + count) as usize;
-            end <= self.size.get() as usize
+            end <= behind as usize
                 && (*first as usize..end).all(|slot| slots.get(slot).is_none_or(Slot::is_free))
         });
         let found = first.filter(|_| self.is_on())?;

@@ -8,7 +8,7 @@
 use super::split::{self, Request};
 use super::{rmap_walk, shmem_swap, zap};
 use crate::machine::Machine;
-use crate::machine::files::File;
+use crate::machine::files::{File, FileKind};
 use crate::machine::frames::AnonRoot;
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Pmd};
@@ -33,9 +33,13 @@ pub fn truncate(m: &Machine, file: AnonRoot, size: u64) {
     }
 }
 
-/// Makes a hole of the pages `start..end` of a file, which stays as long as it is. Copies of its pages stay.
+/// Makes a hole of the pages `start..end` of a file, which stays as long as it is. Copies of its pages stay. XFS writes
+/// what is dirty there first (`xfs_flush_unmap_range()`, fs/xfs/xfs_bmap_util.c, v7.2), so that it can be cut.
 pub fn punch(m: &Machine, file: AnonRoot, (start, end): (u64, u64)) {
     let file = m.file(file);
+    if file.kind == FileKind::Xfs {
+        write_back(m, &file, (start, end));
+    }
     unmap_range(m, &file, (start, end), Copies::Keep);
     remove_range(m, &file, (start, end));
 }

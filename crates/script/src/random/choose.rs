@@ -264,6 +264,7 @@ impl Chooser {
                 self.removed_huge(name, &mapping);
                 ProcessVerb::Madvise(region, Advice::Remove)
             }
+            Kind::Pageout if self.mapped_dax => return None,
             // Without swap it only splits, or drops what MADV_FREE gave up.
             Kind::Pageout if !self.swap && self.prng.chance(1, 2) => return None,
             Kind::Pageout if self.prng.chance(1, 5) => {

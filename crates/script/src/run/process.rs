@@ -46,7 +46,7 @@ impl Runner<'_> {
             ProcessVerb::Munlock(region) => mlock::unlock(m, &mm, self.region(name, region)?),
             ProcessVerb::Mremap { from, to, page } => return self.mremap(name, from, to, *page),
             ProcessVerb::Madvise(region, advice) => {
-                return self.madvise(&mm, self.region(name, region)?, *advice);
+                return self.madvise(&mm, self.region(name, region)?, *advice, span);
             }
             ProcessVerb::Fork(child) => return self.fork(name, child),
             ProcessVerb::Exit => {
@@ -205,21 +205,27 @@ impl Runner<'_> {
             return Err(Finding::scenario(Diagnostic::error(message, to.span, label)));
         }
         let mm = Rc::clone(&self.process(name)?.mm);
-        let m = &self.machine;
-        let touches_device = |start| {
-            mm.vmas.borrow().overlapping(start, start + pages).iter().any(|area| m.device_of(area).is_some())
-        };
+        let touches_device = |start| self.maps_device(&mm, (start, pages));
         if touches_device(start) || touches_device(window.start + page) {
             return Err(Finding::not_modelled("`mremap` of a DAX device", from.span));
         }
         Ok(mremap::remap(&self.machine, &mm, start, window.start + page, pages))
     }
 
-    fn madvise(&self, mm: &Mm, region: (u64, u64), advice: Advice) -> Done {
+    /// Whether a range of addresses maps a DAX device.
+    fn maps_device(&self, mm: &Mm, (start, pages): (u64, u64)) -> bool {
+        let vmas = mm.vmas.borrow();
+        vmas.overlapping(start, start + pages).iter().any(|area| self.machine.device_of(area).is_some())
+    }
+
+    fn madvise(&self, mm: &Mm, region: (u64, u64), advice: Advice, span: Span) -> Done {
         let m = &self.machine;
         Ok(match advice {
             Advice::DontNeed => madvise::dontneed(m, mm, region),
             Advice::Remove => madvise::remove(m, mm, region),
+            Advice::Pageout | Advice::Cold if m.policy.madv_pageout && self.maps_device(mm, region) => {
+                return Err(Finding::not_modelled(&format!("`madvise … {advice}` of a DAX device"), span));
+            }
             Advice::Cold => pageout::cold(m, mm, region),
             Advice::Pageout => pageout::madvise(m, mm, region),
             Advice::Collapse => collapse::madvise(m, mm, region),
