@@ -78,7 +78,9 @@ pub fn smaps(m: &Machine, mm: &Mm, vma: &Vma) -> Smaps {
                     Kind::Device => None,
                     _ => Some(&mut smaps.anon_huge),
                 };
-                huge.map(|huge| *huge += u64::from(folio.pages()) * PAGE_BYTES);
+                if let Some(huge) = huge {
+                    *huge += u64::from(folio.pages()) * PAGE_BYTES;
+                }
                 account(m, &mut smaps, folio, folio.range(), true);
             }
             Pmd::Table => account_table(m, mm, &mut smaps, found, stop),
