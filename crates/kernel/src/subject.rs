@@ -27,7 +27,9 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use mapcount_model::release::Release;
-use mapcount_script::ast::{Action, FileKind, Hold as Batches, Name, Pages, Region, Scenario, Step};
+use mapcount_script::ast::{
+    Action, FileKind, Hold as Batches, Item, KernelVerb, Name, Pages, Region, Scenario, Step,
+};
 use mapcount_script::diagnostic::Diagnostic;
 
 use crate::Unavailable;
@@ -144,6 +146,8 @@ pub struct Subject {
     splitter: kernel::Splitter,
     /// What khugepaged looks at when it must not look at the scenario.
     idle: Idle,
+    /// It is at the end of its list: one wake is one pass.
+    khugepaged_rests: bool,
     // The order of what follows matters: processes end before the settings are restored.
     zygote: Zygote,
     settings: Settings,
@@ -184,6 +188,7 @@ impl Subject {
             splitter: kernel::Splitter::find(),
             abilities: Abilities::find(release()),
             idle: Idle::start()?,
+            khugepaged_rests: false,
             zygote,
             settings,
         })
@@ -222,6 +227,12 @@ impl Subject {
         let first = Live::new(0, pid, BTreeMap::new());
         self.live.insert(mapcount_script::run::FIRST_PROCESS.to_owned(), first);
         self.drain.thoroughly();
+        let scans = |item: &Item| {
+            matches!(item, Item::Step(Step { action: Action::Kernel(KernelVerb::Khugepaged(_)), .. }))
+        };
+        if scenario.items.iter().any(scans) {
+            self.rest_khugepaged();
+        }
         Ok(Ok(()))
     }
 
@@ -237,6 +248,7 @@ impl Subject {
         self.swap.off()?.map_err(|error| Trouble::Lost(format!("swapoff: {error}")))?;
         self.files.clear();
         self.settings.quiet()?;
+        self.khugepaged_rests = false;
         Ok(())
     }
 

@@ -345,6 +345,12 @@ policies! {
         (FIRST, false, "hpage_collapse_scan_pmd(), mm/khugepaged.c (v6.12)"),
         (at(7, 1), true, "collapse_scan_pmd(), mm/khugepaged.c (v7.2; start unverified)"),
     ],
+    /// Folios that a fault made count as accessed (PG_referenced) until an advice takes that away; khugepaged looks at it
+    /// beside the accessed bits of entries, which a child has to set anew.
+    folios_are_born_referenced: bool = [
+        (FIRST, false, "folio_add_lru(), mm/swap.c (v6.12)"),
+        (at(7, 2), true, "folio_add_lru(), mm/swap.c (v7.2; start unverified: 6.18 does not)"),
+    ],
     /// MADV_COLLAPSE goes on behind a PMD without a page table.
     collapse_passes_holes: bool = [
         (FIRST, false, "madvise_collapse(), mm/khugepaged.c (v6.12)"),
@@ -398,7 +404,7 @@ policies! {
     /// They leave the counters in batches.
     collapse_unmaps_file_batches: bool = [
         (FIRST, false, "collapse_pte_mapped_thp(), mm/khugepaged.c (v6.1, v6.12)"),
-        (at(6, 19), true, "try_collapse_pte_mapped_thp(), mm/khugepaged.c (v7.2; start unverified)"),
+        (at(6, 17), true, "try_collapse_pte_mapped_thp(), mm/khugepaged.c (v7.2; start unverified, as that of collapse_unmaps_batches)"),
     ],
     /// MADV_COLLAPSE of a file frees the page table of the caller alone, and notes those of others for khugepaged.
     collapse_retracts_target: bool = [

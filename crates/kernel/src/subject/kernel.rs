@@ -51,6 +51,10 @@ impl Subject {
         if let Some(why) = self.lacks_verb(verb) {
             return Ok(Ended::Unsupported(why.to_owned()));
         }
+        // A daemon that starts anew begins at once.
+        if matches!(verb, KernelVerb::Thp(_) | KernelVerb::Mthp(..) | KernelVerb::ShmemMthp(..)) {
+            self.khugepaged_rests = false;
+        }
         let result = match verb {
             KernelVerb::File { name, size, kind, huge } => {
                 let pages = Subject::size(*size, span)?;

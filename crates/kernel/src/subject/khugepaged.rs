@@ -80,15 +80,31 @@ impl Subject {
         // It knows an address space once a huge page was asked for there.
         self.ask(&name, Op::Register, [0; 6])?;
         self.keep_out(&name, &hidden, true)?;
-        self.idle.hide(true);
-        let result = pass(thread, &mut self.settings);
-        self.idle.hide(false);
+        if !self.khugepaged_rests {
+            self.ask(&name, Op::DisableThp, [1, 0, 0, 0, 0, 0])?;
+            self.rest_khugepaged();
+            self.ask(&name, Op::DisableThp, [0; 6])?;
+        }
+        let result = self.pass(thread);
+        self.khugepaged_rests = matches!(result, Ok(true));
         self.keep_out(&name, &hidden, false)?;
         match result {
             Ok(true) => Ok(Ended::With("ok")),
             Ok(false) => Ok(Ended::Unsupported("khugepaged did not come by".to_owned())),
             Err(error) => Ok(Ended::With(errno::of(&Err(error)))),
         }
+    }
+
+    /// Has it go to the end of its list, wherever it is, so that its next wake is worth one pass and no more.
+    pub(super) fn rest_khugepaged(&mut self) {
+        self.khugepaged_rests = thread().is_some_and(|thread| matches!(self.pass(thread), Ok(true)));
+    }
+
+    fn pass(&mut self, thread: u32) -> io::Result<bool> {
+        self.idle.hide(true);
+        let result = pass(thread, &mut self.settings);
+        self.idle.hide(false);
+        result
     }
 
     /// Keeps khugepaged out of all processes but one and of areas of that one, or lets it in again.
@@ -129,8 +145,8 @@ fn pass(thread: u32, settings: &mut Settings) -> io::Result<bool> {
             break;
         }
     }
+    // Writing anything else would wake it again.
     settings.set(&pages, "1")?;
-    settings.set(setting("alloc_sleep_millisecs"), "4000000000")?;
     if !come {
         // It would go on; a daemon that is started anew looks at one page.
         let before = selected(&fs::read_to_string(ENABLED)?).to_owned();

@@ -26,6 +26,8 @@ const OLD: u64 = 1 << 6;
 const CLEAN: u64 = 1 << 7;
 /// It maps memory of a device of which kernels up to 6.14 count no mapping (the devmap bit).
 const DEVICE: u64 = 1 << 8;
+/// An advice took what the folio knew of accesses away too (PG_referenced is off).
+const AGED: u64 = 1 << 9;
 const PFN: u32 = 32;
 
 impl Entry {
@@ -59,7 +61,7 @@ impl Entry {
 
     /// The present entry that a migration entry becomes, for the page that stands in the place of its own.
     pub const fn from_migration(self, page: Pfn) -> Entry {
-        Entry(self.0 & (WRITE | OLD | CLEAN) | PRESENT | (page.0 as u64) << PFN)
+        Entry(self.0 & (WRITE | OLD | CLEAN | AGED) | PRESENT | (page.0 as u64) << PFN)
     }
 
     /// Whether the page was not accessed through it since fork or an advice.
@@ -79,7 +81,17 @@ impl Entry {
 
     /// The same entry, neither accessed nor written.
     pub const fn with_old_and_clean(self) -> Entry {
-        Entry(self.0 | OLD | CLEAN)
+        Entry(self.0 | OLD | CLEAN | AGED)
+    }
+
+    /// The same entry, not accessed, of a folio that nobody accessed.
+    pub const fn with_old_and_aged(self) -> Entry {
+        Entry(self.0 | OLD | AGED)
+    }
+
+    /// Whether neither the entry nor its folio was accessed since an advice.
+    pub const fn is_aged(self) -> bool {
+        self.0 & (OLD | AGED) == OLD | AGED
     }
 
     /// The same entry after an access, which may be a write.
@@ -187,6 +199,7 @@ impl std::fmt::Debug for Entry {
             (WRITE, "+w"),
             (OLD, "+old"),
             (CLEAN, "+clean"),
+            (AGED, "+aged"),
             (ZERO, "+zero"),
             (MIGRATION, "+migration"),
             (EXCLUSIVE, "+exclusive"),
@@ -208,6 +221,8 @@ pub struct RunBits {
     pub writable: u32,
     /// The page was not accessed through them.
     pub old: u32,
+    /// Nor was the folio, since an advice.
+    pub aged: u32,
     /// The page was not written through them since MADV_FREE.
     pub clean: u32,
 }
@@ -548,7 +563,7 @@ impl PageTable {
     /// frames alike (or are all empty, or all the same zero page).
     pub fn run(&self, at: u64, max: u64, alike: Alike) -> (Entry, u64) {
         let offset = (at & (self.pmd_pages() - 1)) as usize;
-        let ignored = if alike == Alike::IgnoringWrite { WRITE | OLD | CLEAN } else { 0 };
+        let ignored = if alike == Alike::IgnoringWrite { WRITE | OLD | CLEAN | AGED } else { 0 };
         self.with_slot(at, |slot| {
             let Some(Slot::Table(table)) = slot else {
                 return (Entry::NONE, max.min(self.pmd_end(at) - at));
@@ -577,6 +592,7 @@ impl PageTable {
             table[offset..offset + len as usize].iter().fold(RunBits::default(), |all, entry| RunBits {
                 writable: all.writable + u32::from(entry.is_writable()),
                 old: all.old + u32::from(entry.is_old()),
+                aged: all.aged + u32::from(entry.is_aged()),
                 clean: all.clean + u32::from(entry.is_clean()),
             })
         })
@@ -587,7 +603,7 @@ impl PageTable {
         let offset = (at & (self.pmd_pages() - 1)) as usize;
         self.with_table(at, |table| {
             for entry in &mut table[offset..offset + len as usize] {
-                *entry = if clean { entry.with_old_and_clean() } else { entry.with_old() };
+                *entry = if clean { entry.with_old_and_clean() } else { entry.with_old_and_aged() };
             }
         });
     }

@@ -99,7 +99,7 @@ fn candidates(m: &Machine, mm: &Mm, (start, end): (u64, u64), advice: Advice) ->
         if end - start == mm.table.pmd_pages() {
             if ages {
                 let _guard = m.lock_table(mm, start);
-                mm.table.set_pmd(start, entry.with_old());
+                mm.table.set_pmd(start, entry.with_old_and_aged());
             }
             return vec![folio.head];
         }

@@ -147,7 +147,8 @@ pub(super) fn inspect(
                 let bits = target.mm.table.bits_of_run(at, u64::from(pages.len));
                 found.mapped += pages.len;
                 found.writable += bits.writable;
-                found.accessed += pages.len - bits.old;
+                let idle = if m.policy.folios_are_born_referenced { bits.aged } else { bits.old };
+                found.accessed += pages.len - idle;
                 let skips = who == Who::Khugepaged && m.policy.collapse_skips_lazyfree && bits.clean > 0;
                 if skips && m.frames.has_flag(m.folio(pages.first), FolioFlag::LazyFree) {
                     return Err(Stop::LazyFree);
