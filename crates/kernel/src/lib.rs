@@ -25,6 +25,7 @@ mod settings;
 pub mod signals;
 mod statistics;
 pub mod subject;
+mod thp;
 mod unavailable;
 mod vmemmap;
 

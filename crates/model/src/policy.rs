@@ -696,15 +696,20 @@ policies! {
         (at(6, 13), false, "finish_fault(), mm/memory.c (v6.17; unverified)"),
         (at(6, 18), true, "finish_fault(), filemap_map_pages() (v6.18)"),
     ],
+    /// An area with memory of its own that has changed joins a neighbour that has none yet.
+    faulted_area_joins_fresh: bool = [
+        (FIRST, false, "is_mergeable_anon_vma(), mm/mmap.c (v5.10), mm/vma.c (v6.12)"),
+        (at(6, 16), true, "is_mergeable_anon_vma(), mm/vma.c (v7.2), Linux commit 879bca0a2c4f (v6.16; release unverified)"),
+    ],
+    /// move_pages goes without LRU batches; before, what it looked at waits in one.
+    move_pages_without_batches: bool = [
+        (FIRST, false, "migrate_prep(), putback_lru_page(), mm/migrate.c, mm/vmscan.c (v5.10)"),
+        (at(5, 13), true, "lru_cache_disable(), mm/swap.c (v6.1), Linux commit d479960e44f2 (v5.13; release unverified)"),
+    ],
     /// Unmapping drains the LRU batches first.
     unmap_drains: bool = [
         (FIRST, true, "unmap_region(), zap_page_range_single(), exit_mmap() (v5.10, v6.12)"),
         (at(6, 14), false, "the same functions, mm/vma.c, mm/memory.c, mm/mmap.c (v7.2; 6.18.44 as it ran; start unverified)"),
-    ],
-    /// drop_caches drains the LRU batches first.
-    drop_caches_drains: bool = [
-        (FIRST, false, "drop_caches_sysctl_handler(), fs/drop_caches.c (v5.10, v6.1)"),
-        (at(6, 6), true, "drop_caches_sysctl_handler(), fs/drop_caches.c (v6.12; start unverified)"),
     ],
     /// File folios can be split to an order above 0.
     split_file_to_order: bool = [

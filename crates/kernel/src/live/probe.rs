@@ -8,6 +8,7 @@ use crate::Unavailable;
 use crate::fields::Fields;
 use crate::memory::{Memory, Span};
 use crate::procfs::Words;
+use crate::thp;
 use crate::vmemmap::{FRAME_BITS, PAGE, PRESENT};
 
 /// What a PMD maps.
@@ -58,7 +59,7 @@ pub(super) fn has_page_mapcounts(
     base: u64,
 ) -> Result<Option<bool>, Unavailable> {
     let Some(area) = Area::new() else { return Ok(None) };
-    let address = area.map_by_pages();
+    let address = thp::with_thps(|| area.map_by_pages());
     let mut pagemap = Words::need("/proc/self/pagemap")?;
     let mut entries = Vec::new();
     pagemap.read(address / PAGE, 2, &mut entries)?;

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use super::raw::install_fault_handler;
 use super::shared::{PATH, Reply, Request, SLOTS, Shared, bytes, words};
 use super::worker::spawn;
+use crate::thp;
 
 /// Seconds after which a worker that does not answer counts as hung.
 const PATIENCE: libc::time_t = 60;
@@ -64,7 +65,10 @@ impl Zygote {
             }
             // SAFETY: this is the child; the region and the descriptors are its own copies.
             0 => unsafe { live(shared, theirs.as_raw_fd(), &keep, parent) },
-            pid => Ok(Zygote { pid, shared, own, slots }),
+            pid => {
+                thp::forbid(true);
+                Ok(Zygote { pid, shared, own, slots })
+            }
         }
     }
 
@@ -219,6 +223,8 @@ unsafe fn live(shared: *mut Shared, channel: RawFd, keep: &[RawFd], parent: libc
         if libc::getppid() != parent {
             libc::_exit(0);
         }
+        // The driver has forbidden it, if this is not its first zygote.
+        thp::forbid(false);
         // A terminal's Ctrl-C is for the driver: it ends the step and then its children.
         libc::setpgid(0, 0);
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE] {

@@ -89,23 +89,43 @@ pub struct Vma {
     pub hugetlb: Option<HugetlbArea>,
 }
 
+/// Which memory areas may have that become one: a range has changed, and its neighbours may take it in
+/// (`is_mergeable_anon_vma()`, mm/mmap.c, v5.10; mm/vma.c, v6.12, v7.2).
+#[derive(Clone, Copy, Debug)]
+pub struct Joining {
+    /// The end of what has changed.
+    pub end: u64,
+    /// The memory that its last area had before any joined.
+    pub last: Option<AnonVma>,
+    /// An area with memory joins a neighbour that has none, as well as the other way round.
+    pub either_way: bool,
+}
+
+impl Joining {
+    /// Whether the memory of these two neighbours may be one.
+    pub fn suits(&self, left: &Vma, right: &Vma) -> bool {
+        let (neighbour, changed) =
+            if left.end < self.end { (left.anon, right.anon) } else { (right.anon, self.last) };
+        let joins = match (changed, neighbour) {
+            (None, Some(neighbour)) => !neighbour.inherited,
+            (Some(changed), None) => self.either_way && !changed.inherited,
+            (changed, neighbour) => changed == neighbour,
+        };
+        joins && (left.anon.is_none() || right.anon.is_none() || left.anon == right.anon)
+    }
+}
+
 impl Vma {
     /// Whether `at` lies in it.
     pub const fn contains(&self, at: u64) -> bool {
         at >= self.start && at < self.end
     }
 
-    /// Whether `next` continues this area in every respect, so that both can be one (`vma_merge()`, mm/mmap.c).
-    /// Areas of huge pages never become one (VM_DONTEXPAND).
-    pub fn merges_with(&self, next: &Vma) -> bool {
-        if self.hugetlb.is_some() || next.hugetlb.is_some() {
-            return false;
-        }
-        let anon = match (self.anon, next.anon) {
-            (Some(one), None) | (None, Some(one)) => !one.inherited,
-            (one, other) => one == other,
-        };
-        anon && self.protection == next.protection && self.could_share_anon(next)
+    /// Whether `next` continues this area in every respect but its memory, so that both can be one (`vma_merge()`,
+    /// mm/mmap.c). Areas of huge pages never become one (VM_DONTEXPAND).
+    fn continues_in(&self, next: &Vma) -> bool {
+        let huge = self.hugetlb.is_some() || next.hugetlb.is_some();
+        !huge && self.protection == next.protection && self.could_share_anon(next)
     }
 
     /// Whether `next` continues this area but for what it allows: then both use one anon_vma
@@ -245,13 +265,13 @@ impl Vmas {
         }
     }
 
-    /// The first place in `start..=end` where two areas can become one.
-    pub fn mergeable(&self, start: u64, end: u64) -> Option<u64> {
+    /// The first place in `start..=end` where two areas can become one, as far as `suits` allows it for their memory.
+    pub fn mergeable(&self, start: u64, end: u64, suits: impl Fn(&Vma, &Vma) -> bool) -> Option<u64> {
         let first = self.areas.partition_point(|vma| vma.end < start);
         self.areas[first..]
             .windows(2)
             .take_while(|pair| pair[0].end <= end)
-            .find(|pair| pair[0].merges_with(&pair[1]))
+            .find(|pair| pair[0].continues_in(&pair[1]) && suits(&pair[0], &pair[1]))
             .map(|pair| pair[0].end)
     }
 
@@ -278,7 +298,7 @@ impl Vmas {
 
 #[cfg(test)]
 mod tests {
-    use super::{AnonVma, Protection, ThpAdvice, Vma, Vmas};
+    use super::{AnonVma, Joining, Protection, ThpAdvice, Vma, Vmas};
     use crate::machine::frames::AnonRoot;
 
     fn area(start: u64, end: u64) -> Vma {
@@ -297,6 +317,31 @@ mod tests {
         }
     }
 
+    /// Where two can become one, if it does not matter which of them has changed.
+    fn joint(vmas: &Vmas, start: u64, end: u64) -> Option<u64> {
+        vmas.mergeable(start, end, |left, right| {
+            Joining { end, last: left.anon, either_way: true }.suits(left, right)
+        })
+    }
+
+    #[test]
+    fn who_has_memory_joins_who_has_none_from_some_release_on() {
+        let own = Some(AnonVma { id: 1, inherited: false });
+        let (left, right) = (Vma { anon: own, ..area(0, 8) }, area(8, 16));
+        for either_way in [false, true] {
+            let changed_left = Joining { end: 8, last: own, either_way };
+            assert_eq!(changed_left.suits(&left, &right), either_way);
+            let changed_right = Joining { end: 16, last: None, either_way };
+            assert!(changed_right.suits(&left, &right), "it has nothing to lose");
+        }
+        let inherited = Some(AnonVma { id: 1, inherited: true });
+        let left = Vma { anon: inherited, ..left };
+        assert!(!Joining { end: 16, last: None, either_way: true }.suits(&left, &right));
+        // In the middle of two that differ it joins the first alone.
+        let other = Vma { anon: Some(AnonVma { id: 2, inherited: false }), ..right };
+        assert!(!Joining { end: 8, last: None, either_way: true }.suits(&Vma { anon: own, ..left }, &other));
+    }
+
     #[test]
     fn areas_split_and_merge_where_they_are_alike() {
         let mut vmas = Vmas::default();
@@ -305,9 +350,9 @@ mod tests {
         vmas.split(257);
         vmas.update(256, 257, |vma| vma.protection = Protection::READ);
         assert_eq!(vmas.all().len(), 3);
-        assert_eq!(vmas.mergeable(0, 512), None);
+        assert_eq!(joint(&vmas, 0, 512), None);
         vmas.update(256, 257, |vma| vma.protection = Protection::READ_WRITE);
-        while let Some(at) = vmas.mergeable(0, 512) {
+        while let Some(at) = joint(&vmas, 0, 512) {
             vmas.merge(at);
         }
         assert_eq!(vmas.all(), &[area(0, 512)]);
@@ -331,7 +376,7 @@ mod tests {
         vmas.insert(Vma { root: AnonRoot(2), locked: true, ..area(8, 16) });
         vmas.prepare_anon(8, || 1);
         vmas.update(8, 16, |vma| vma.locked = false);
-        assert_eq!(vmas.mergeable(0, 16), Some(8));
+        assert_eq!(joint(&vmas, 0, 16), Some(8));
         vmas.merge(8);
         assert_eq!(vmas.all().len(), 1);
         assert_eq!((vmas.all()[0].root, vmas.all()[0].anon.map(|anon| anon.id)), (AnonRoot(2), Some(1)));
@@ -341,7 +386,7 @@ mod tests {
         apart.prepare_anon(0, || 1);
         apart.prepare_anon(8, || 2);
         apart.update(8, 16, |vma| vma.locked = false);
-        assert_eq!(apart.mergeable(0, 16), None, "each has memory of its own");
+        assert_eq!(joint(&apart, 0, 16), None, "each has memory of its own");
     }
 
     #[test]
@@ -352,10 +397,10 @@ mod tests {
         vmas.update(0, 8, |vma| vma.locked = true);
         vmas.prepare_anon(0, || 1);
         vmas.update(0, 8, |vma| vma.locked = false);
-        assert_eq!(vmas.mergeable(0, 16), Some(8), "one has none yet");
+        assert_eq!(joint(&vmas, 0, 16), Some(8), "one has none yet");
         vmas.prepare_anon(8, || 2);
-        assert_eq!(vmas.mergeable(0, 16), Some(8), "it took its neighbour's");
+        assert_eq!(joint(&vmas, 0, 16), Some(8), "it took its neighbour's");
         vmas.update(8, 16, |vma| vma.anon = Some(AnonVma { id: 2, inherited: false }));
-        assert_eq!(vmas.mergeable(0, 16), None);
+        assert_eq!(joint(&vmas, 0, 16), None);
     }
 }

@@ -42,8 +42,9 @@ pub fn move_pages(m: &Machine, mm: &Mm, (start, pages): (u64, u64), to: Target) 
             found.push(folio);
         }
     }
-    for folio in found {
-        migrate(m, folio, to.node);
+    let left: Vec<Folio> = found.into_iter().filter(|folio| !migrate(m, *folio, to.node)).collect();
+    if !m.policy.move_pages_without_batches {
+        left.into_iter().for_each(|folio| m.lru_add(folio));
     }
     Ok(())
 }
@@ -87,10 +88,12 @@ fn ask(m: &Machine, query: Query, page: Pfn) -> Option<i64> {
     m.ask(query, page, &mut Tally::off()).value()
 }
 
-/// Moves a folio, or says why not. One that is partially mapped is split instead, and its pieces are moved.
-fn migrate(m: &Machine, folio: Folio, node: u8) {
+/// Moves a folio, or says why not. One that is partially mapped is split instead, and its pieces are moved. False if it
+/// goes back to the LRU where it was.
+fn migrate(m: &Machine, folio: Folio, node: u8) -> bool {
     if folio.kind == Kind::Hugetlb {
-        return hugetlb::move_folio(m, folio, node);
+        hugetlb::move_folio(m, folio, node);
+        return true;
     }
     // Kernels without the flag queue only what is partially mapped.
     let mark = match m.policy.deferred_queue {
@@ -104,14 +107,16 @@ fn migrate(m: &Machine, folio: Folio, node: u8) {
                 move_folio(m, piece, node);
             }
         }
-        return;
+        return true;
     }
-    move_folio(m, folio, node);
+    move_folio(m, folio, node)
 }
 
-fn move_folio(m: &Machine, old: Folio, node: u8) {
+/// Moves a folio, if nobody else holds it; false if it stays.
+fn move_folio(m: &Machine, old: Folio, node: u8) -> bool {
     let Some(new) = m.alloc_like(old) else {
-        return m.refuse(Refusal { folio: old, why: Why::NoMemory });
+        m.refuse(Refusal { folio: old, why: Why::NoMemory });
+        return false;
     };
     let _folio = m.lock(Lock::Folio(old.head));
     let _anon = m.lock(Lock::Anon(m.frames.mapping(old).root));
@@ -160,8 +165,12 @@ fn move_folio(m: &Machine, old: Folio, node: u8) {
         migration_entry::remap(m, old, place, to.head, false);
     }
     note_lost_bias(m, to);
+    if moved && !m.policy.move_pages_without_batches {
+        m.lru_add(new);
+    }
     m.put_refs(old, 1);
     m.put_refs(new, 1);
+    moved
 }
 
 /// That a page is exclusive moves in its migration entry. The bit of a first page that nobody maps any more has none,

@@ -25,9 +25,9 @@ pub fn lock(m: &Machine, mm: &Mm, range: (u64, u64)) -> Outcome {
         let copies = area.protection.write && !area.is_shared();
         let access = if copies { Access::PopulateWrite } else { Access::Read };
         let touched = touch(m, mm, (at, stop - at), access);
-        if m.policy.populate_drains {
-            m.lru_drain();
-        }
+        // Up to 5.17 for each page that is to be locked (`follow_page_pte()`, mm/gup.c, v5.10), then at the end
+        // (`populate_vma_page_range()`, v6.1).
+        m.lru_drain();
         touched.map_err(|errno| match errno {
             Errno::Enomem => Errno::Eagain,
             _ => Errno::Enomem,

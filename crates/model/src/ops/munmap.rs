@@ -17,8 +17,11 @@ pub fn unmap(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
 /// The same under the mmap lock.
 pub(super) fn unmap_locked(m: &Machine, mm: &Mm, start: u64, end: u64) -> Outcome {
     vma::cut(m, mm, start, end)?;
-    zap::prepare(m);
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
+    if areas.is_empty() {
+        return Ok(());
+    }
+    zap::prepare(m);
     for area in &areas {
         zap::zap(m, mm, area, (area.start, area.end));
     }

@@ -37,11 +37,11 @@ fn is_underused(m: &Machine, folio: Folio) -> bool {
 }
 
 /// Gives up the folios of the page cache that are clean and that nobody else holds (`invalidate_mapping_pages()`,
-/// `mapping_evict_folio()`, mm/truncate.c).
+/// `mapping_evict_folio()`, mm/truncate.c). The LRU batches are drained first: up to 6.5 by what releases the pages of
+/// the first file that has any (`__pagevec_release()`, mm/swap.c, v5.10, v6.1), from 6.6 on on purpose
+/// (`drop_caches_sysctl_handler()`, fs/drop_caches.c, v6.12).
 pub fn drop_page_cache(m: &Machine) {
-    if m.policy.drop_caches_drains {
-        m.lru_drain();
-    }
+    m.lru_drain();
     for file in m.files.all() {
         let mut at = 0;
         while let Some((index, folio)) = file.cache.folio_from(m, at, u64::MAX) {

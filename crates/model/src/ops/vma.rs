@@ -3,7 +3,7 @@
 use super::{Outcome, dax, hugetlb, split_pmd};
 use crate::event::Errno;
 use crate::machine::page_table::Pmd;
-use crate::machine::vma::Vma;
+use crate::machine::vma::{Joining, Vma};
 use crate::machine::{Machine, Mm};
 use crate::units::Folio;
 
@@ -39,8 +39,11 @@ fn cut_at(m: &Machine, mm: &Mm, at: u64) -> Outcome {
 /// Joins an area that has changed, `start..end`, with neighbours that it became like (`vma_merge()`, all versions).
 /// Who changes nothing joins nothing: areas that fork copied stay apart though they are alike.
 pub fn merge(m: &Machine, mm: &Mm, start: u64, end: u64) {
+    let last = mm.vmas.borrow().find(end - 1).and_then(|area| area.anon);
+    let joining = Joining { end, last, either_way: m.policy.faulted_area_joins_fresh };
     loop {
-        let Some(at) = mm.vmas.borrow().mergeable(start, end) else { return };
+        let suits = |left: &Vma, right: &Vma| joining.suits(left, right);
+        let Some(at) = mm.vmas.borrow().mergeable(start, end, suits) else { return };
         let (left, right) = {
             let vmas = mm.vmas.borrow();
             (vmas.find(at - 1).expect("the left one"), vmas.find(at).expect("the right one"))

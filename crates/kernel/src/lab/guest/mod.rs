@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::frame::{Ended, Frame, Live, MOST};
 use super::job::{self, Job};
+use crate::thp;
 use files::Files;
 use port::Port;
 
@@ -66,6 +67,8 @@ fn run(job: &Job, port: &mut Port) -> io::Result<(Option<u8>, Option<u8>)> {
     command.stdin(File::open(job::STDIN).map_or_else(|_| Stdio::null(), Stdio::from));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
+    // What the command starts may have them; this process is not to be seen in its statistics.
+    thp::forbid(true);
     port.send(&Frame::Started)?;
     let pid = child.id();
     let mut streams = [

@@ -120,6 +120,9 @@ impl Printer {
             Outcome::Lost { why, console } => {
                 self.say(index, &format!("LOST: the guest {why}"));
                 match &console[..] {
+                    "" if report.booted.is_some() => {
+                        eprintln!("  it had booted; --timeout gives the command more time");
+                    }
                     "" => eprintln!(
                         "  its console said nothing; the kernel needs a driver for 8250 serial ports"
                     ),

@@ -13,7 +13,7 @@ use crate::machine::config::{ShmemMode, ThpMode};
 use crate::machine::files::{File, FileKind};
 use crate::machine::vma::{ThpAdvice, Vma};
 use crate::ops::page_cache::{allows, read_for_collapse, takes_large, within_size};
-use crate::ops::{truncate, zap};
+use crate::ops::{shmem_swap, truncate, zap};
 use crate::units::{Folio, Kind, Order, PageRange, Pfn};
 
 /// Whether MADV_COLLAPSE may be asked for an area of a file: some PMD could map a part of it, and the file may have
@@ -127,8 +127,24 @@ fn scan(m: &Machine, order: Order, file: &File, start: u64, who: Who) -> Result<
         present += u64::from(folio.pages());
         at = first + u64::from(folio.pages());
     }
-    let fills = u64::from(m.config.borrow().max_ptes_none);
-    if who == Who::Khugepaged && present + fills < pages { Err(Stop::Holes) } else { Ok(None) }
+    if who == Who::Madvise {
+        return Ok(None);
+    }
+    let (fills, reads) = (m.config.borrow().max_ptes_none, m.config.borrow().max_ptes_swap);
+    if swapped_pages(file, (start, end)) > u64::from(reads) {
+        return Err(Stop::Swapped);
+    }
+    if present + u64::from(fills) < pages { Err(Stop::Holes) } else { Ok(None) }
+}
+
+/// How many pages of a range are swapped out.
+fn swapped_pages(file: &File, (start, end): (u64, u64)) -> u64 {
+    let (mut at, mut pages) = (start, 0);
+    while let Some(value) = file.cache.swapped.next(at, end) {
+        pages += value.end().min(end) - value.index.max(at);
+        at = value.end();
+    }
+    pages
 }
 
 /// Nobody but those who map them and the page cache may hold these folios, of which the first pages are given.
@@ -194,12 +210,19 @@ fn assemble(m: &Machine, target: Target<'_>, file: &File, index: u64, who: Who) 
 
 /// Takes everything that is cached of a range from the LRU and out of the page tables. `old` gets what was taken.
 fn take(m: &Machine, file: &File, (start, end): (u64, u64), old: &mut Vec<PageRange>) -> Result<(), Stop> {
-    if file.kind.is_shmem() && file.cache.run(start, end).is_none() {
+    if file.kind.is_shmem() && file.cache.is_hole(start, end) {
         return Err(Stop::Truncated);
     }
     let mut at = start;
     while at < end {
         let mut found = file.cache.run(at, end);
+        let cached = found.map_or(end, |(first, _)| first);
+        if let Some(value) = file.cache.swapped.next(at, cached) {
+            shmem_swap::swap_in(m, file, value.index.max(at)).map_err(|_| Stop::SwapIn)?;
+            // So that it can be isolated.
+            m.lru_drain();
+            continue;
+        }
         if !file.kind.is_shmem() && found.is_none_or(|(first, _)| first > at) {
             read_for_collapse(m, file, (at, end));
             m.lru_drain();
