@@ -20,11 +20,15 @@ struct File {
 static FILES: LazyLock<Vec<File>> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recordings");
     let mut paths: Vec<PathBuf> = Vec::new();
-    for folder in fs::read_dir(&root).expect("the folder of the recordings") {
-        let folder = folder.expect("an entry of the recordings").path();
-        if folder.is_dir() {
-            let files = fs::read_dir(folder).expect("a kernel's folder");
-            paths.extend(files.map(|file| file.expect("a recording").path()));
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder of recordings") {
+            let path = entry.expect("an entry of it").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "jsonl") {
+                paths.push(path);
+            }
         }
     }
     paths.sort();

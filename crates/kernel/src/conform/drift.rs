@@ -182,15 +182,16 @@ mod tests {
     /// Two processes that map one THP, and 3 pages of a file; a KSM page, the zero page.
     fn step(number: u64, anon: i64, file: i64) -> Step {
         let line = format!(
-            r#"{{"v":1,"step":{number},"op":"A: write x","processes":{{
+            r#"{{"v":1,"step":0,"op":"A: write x","processes":{{
             "A":{{"x":{{"map":[[0,512,0],[512,4,515,"same"],[516,9,516,"same"]]}},"y":{{"map":[[0,3,512]]}}}},
             "B":{{"x":{{"map":[[0,500,0]]}},"y":{{"map":[[5,2,"swap"]]}}}}}},
-            "folios":[{{"id":0,"order":9,"kind":"anon"}},{{"id":512,"count":3,"order":0,"kind":"file"}},
-            {{"id":515,"order":0,"kind":"ksm"}},{{"id":516,"order":0,"kind":"zero"}}],
+            "folios":[{{"id":0,"count":1,"order":9,"kind":"anon"}},{{"id":512,"count":3,"order":0,"kind":"file"}},
+            {{"id":515,"count":1,"order":0,"kind":"ksm"}},{{"id":516,"count":1,"order":0,"kind":"zero"}}],
             "system":{{"anon_mapped":{anon},"file_mapped":{file},"anon_thps":1}}}}"#
         );
         let text = line.replace('\n', " ");
-        read(text.as_bytes(), "test").unwrap_or_else(|errors| panic!("{errors:?}")).steps.remove(0)
+        let recording = read(text.as_bytes(), "test").unwrap_or_else(|errors| panic!("{errors:?}"));
+        Step { step: number, ..recording.steps.into_iter().next().expect("one") }
     }
 
     fn broken(found: i64, expected: i64) -> Violation {

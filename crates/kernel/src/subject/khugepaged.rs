@@ -36,11 +36,13 @@ pub(super) fn lacks() -> Option<&'static str> {
 
 /// Areas of a process that khugepaged has to be kept out of, so that it looks at a region alone.
 fn to_hide(areas: &[Eligible], (start, end): (u64, u64)) -> Result<Vec<(u64, u64)>, &'static str> {
-    let holds_pmd = |(from, to): (u64, u64)| from.next_multiple_of(PMD) + PMD <= to;
+    let pmds = |(from, to): (u64, u64)| (to / PMD).saturating_sub(from.div_ceil(PMD));
+    let holds_pmd = |range| pmds(range) > 0;
     let mut hidden = Vec::new();
     for area in areas.iter().filter(|area| area.eligible && holds_pmd((area.start, area.end))) {
         if area.start < end && start < area.end {
-            if holds_pmd((area.start, start)) || holds_pmd((end, area.end)) {
+            let inside = (area.start.max(start), area.end.min(end));
+            if pmds(inside) < pmds((area.start, area.end)) {
                 return Err("khugepaged would look at more of an area than the region");
             }
             continue;

@@ -46,7 +46,7 @@ impl Runner<'_> {
             ProcessVerb::Munlock(region) => mlock::unlock(m, &mm, self.region(name, region)?),
             ProcessVerb::Mremap { from, to, page } => return self.mremap(name, from, to, *page),
             ProcessVerb::Madvise(region, advice) => {
-                return self.madvise(&mm, self.region(name, region)?, *advice, span);
+                return self.madvise(&mm, self.region(name, region)?, *advice);
             }
             ProcessVerb::Fork(child) => return self.fork(name, child),
             ProcessVerb::Exit => {
@@ -218,14 +218,11 @@ impl Runner<'_> {
         vmas.overlapping(start, start + pages).iter().any(|area| self.machine.device_of(area).is_some())
     }
 
-    fn madvise(&self, mm: &Mm, region: (u64, u64), advice: Advice, span: Span) -> Done {
+    fn madvise(&self, mm: &Mm, region: (u64, u64), advice: Advice) -> Done {
         let m = &self.machine;
         Ok(match advice {
             Advice::DontNeed => madvise::dontneed(m, mm, region),
             Advice::Remove => madvise::remove(m, mm, region),
-            Advice::Pageout | Advice::Cold if m.policy.madv_pageout && self.maps_device(mm, region) => {
-                return Err(Finding::not_modelled(&format!("`madvise … {advice}` of a DAX device"), span));
-            }
             Advice::Cold => pageout::cold(m, mm, region),
             Advice::Pageout => pageout::madvise(m, mm, region),
             Advice::Collapse => collapse::madvise(m, mm, region),

@@ -84,7 +84,7 @@ fn laws_said_to_break_do_break() {
         if breaks.is_empty() {
             continue;
         }
-        let seen = run(&profile, &Shape { pmd_order: Some(3), ..Shape::of(&profile) }, ROOMY, 60);
+        let seen = run(&profile, &Shape { pmd_order: Some(3), ..Shape::of(&profile) }, ROOMY, 150);
         for (law, _) in breaks {
             assert!(seen.breaks.contains_key(law), "{}: {} never broke", profile.name, law.name());
         }

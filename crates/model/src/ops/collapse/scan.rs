@@ -2,6 +2,8 @@
 //!
 //! Sources: `hpage_collapse_scan_pmd()`, `__collapse_huge_page_isolate()` (mm/khugepaged.c, v5.10, v6.12, v7.2).
 
+use std::collections::BTreeSet;
+
 use super::{Stop, Target, Who};
 use crate::field::Field;
 use crate::machine::Machine;
@@ -136,6 +138,7 @@ pub(super) fn inspect(
     stage: Stage,
 ) -> Result<Found, Stop> {
     let mut found = Found::default();
+    let mut locked = BTreeSet::new();
     for (at, run) in runs(m, target) {
         match run {
             Run::Holes(len) => found.holes += len,
@@ -156,6 +159,7 @@ pub(super) fn inspect(
                 inspect_pages(m, target, run, limits, &mut found)?;
                 if let (Stage::Isolate, Run::Part(folio, ..)) = (stage, run) {
                     check_swap_cache(m, folio, bits.writable < pages.len)?;
+                    lock_ksm(folio, &mut locked)?;
                 }
             }
         }
@@ -222,6 +226,11 @@ fn check_swap_cache(m: &Machine, folio: Folio, read_only: bool) -> Result<(), St
         return Err(Stop::SwapCached);
     }
     Ok(())
+}
+
+/// Each page is locked when it is taken: one that KSM has made of several is met a second time, and cannot be.
+fn lock_ksm(folio: Folio, locked: &mut BTreeSet<Pfn>) -> Result<(), Stop> {
+    if folio.kind == Kind::Ksm && !locked.insert(folio.head) { Err(Stop::Locked) } else { Ok(()) }
 }
 
 /// Whether the process uses enough of what was found.

@@ -31,6 +31,8 @@ pub(super) enum Stop {
     SwapCached,
     /// Somebody holds a page, which may pass.
     Held(Pfn),
+    /// A page is locked, which passes.
+    Locked,
     /// A page is being read from swap, which passes.
     Reading,
     /// No memory for the new folio.
@@ -59,7 +61,7 @@ impl Stop {
         match self {
             Stop::NoMemory => Errno::Enomem,
             Stop::Holes => Errno::Ebusy,
-            Stop::Held(_) | Stop::Reading | Stop::Dirty(_) => Errno::Eagain,
+            Stop::Held(_) | Stop::Locked | Stop::Reading | Stop::Dirty(_) => Errno::Eagain,
             _ => Errno::Einval,
         }
     }
@@ -69,7 +71,7 @@ impl Stop {
         match self {
             Stop::NoTable => m.policy.collapse_passes_holes,
             Stop::NoUpperTable | Stop::NotPresent | Stop::ReadOnly | Stop::NotAccessed => true,
-            Stop::Held(_) | Stop::Reading | Stop::LargeFile(_) | Stop::NoThp => true,
+            Stop::Held(_) | Stop::Locked | Stop::Reading | Stop::LargeFile(_) | Stop::NoThp => true,
             _ => false,
         }
     }
