@@ -701,6 +701,11 @@ policies! {
         (FIRST, false, "is_mergeable_anon_vma(), mm/mmap.c (v5.10), mm/vma.c (v6.12)"),
         (at(6, 16), true, "is_mergeable_anon_vma(), mm/vma.c (v7.2), Linux commit 879bca0a2c4f (v6.16; release unverified)"),
     ],
+    /// move_pages moves what it has when it comes to a page that it cannot take, and ends if some of that stays.
+    move_pages_by_lists: bool = [
+        (FIRST, false, "do_pages_move(), do_move_page_to_node_array(), mm/migrate.c (v2.6.39, v4.8)"),
+        (at(4, 17), true, "do_pages_move(), mm/migrate.c (v5.10, v7.2), Linux commit a49bd4d71637 (v4.17; release unverified)"),
+    ],
     /// move_pages goes without LRU batches; before, what it looked at waits in one.
     move_pages_without_batches: bool = [
         (FIRST, false, "migrate_prep(), putback_lru_page(), mm/migrate.c, mm/vmscan.c (v5.10)"),

@@ -34,19 +34,30 @@ pub fn move_pages(m: &Machine, mm: &Mm, (start, pages): (u64, u64), to: Target) 
         return Err(Errno::Enodev);
     }
     m.lru_drain();
-    let mut found: Vec<Folio> = Vec::new();
+    let mut list: Vec<Folio> = Vec::new();
     for at in start..start + pages {
         if let Some(folio) = candidate(m, mm, at, to)
-            && !found.contains(&folio)
+            && !list.contains(&folio)
         {
-            found.push(folio);
+            list.push(folio);
+        } else if m.policy.move_pages_by_lists && !move_list(m, &mut list, to.node) {
+            return Ok(());
         }
     }
-    let left: Vec<Folio> = found.into_iter().filter(|folio| !migrate(m, *folio, to.node)).collect();
-    if !m.policy.move_pages_without_batches {
-        left.into_iter().for_each(|folio| m.lru_add(folio));
-    }
+    move_list(m, &mut list, to.node);
     Ok(())
+}
+
+/// Moves the folios of a list, which is empty then; false if any was left.
+fn move_list(m: &Machine, list: &mut Vec<Folio>, node: u8) -> bool {
+    list.retain(|folio| !migrate(m, *folio, node));
+    let all = list.is_empty();
+    // Huge pages of the pool are not on the LRU.
+    let left = list.drain(..).filter(|folio| folio.kind != Kind::Hugetlb);
+    if !m.policy.move_pages_without_batches {
+        left.for_each(|folio| m.lru_add(folio));
+    }
+    all
 }
 
 /// The folio mapped at `at`, if it is to be moved. Up to 4.13 a THP is split first, wherever it is.
@@ -92,8 +103,7 @@ fn ask(m: &Machine, query: Query, page: Pfn) -> Option<i64> {
 /// goes back to the LRU where it was.
 fn migrate(m: &Machine, folio: Folio, node: u8) -> bool {
     if folio.kind == Kind::Hugetlb {
-        hugetlb::move_folio(m, folio, node);
-        return true;
+        return hugetlb::move_folio(m, folio, node);
     }
     // Kernels without the flag queue only what is partially mapped.
     let mark = match m.policy.deferred_queue {

@@ -15,11 +15,12 @@ pub(in crate::ops) fn may_move(m: &Machine, folio: Folio, page: Pfn) -> bool {
         && (page == folio.head || m.policy.hugetlb_moves_by_tail)
 }
 
-/// Moves a huge page to another node, or says why not.
-pub(in crate::ops) fn move_folio(m: &Machine, old: Folio, node: u8) {
+/// Moves a huge page to another node, or says why not; false if it stays.
+pub(in crate::ops) fn move_folio(m: &Machine, old: Folio, node: u8) -> bool {
     let fresh = m.policy.hugetlb_migrate == HugetlbMigrate::ToAny;
     let Some(new) = m.take_hugetlb_on(node, old, fresh) else {
-        return m.refuse(Refusal { folio: old, why: Why::NoMemory });
+        m.refuse(Refusal { folio: old, why: Why::NoMemory });
+        return false;
     };
     let _folio = m.lock(Lock::Folio(old.head));
     let _anon = m.lock(Lock::Anon(m.frames.mapping(old).root));
@@ -47,6 +48,7 @@ pub(in crate::ops) fn move_folio(m: &Machine, old: Folio, node: u8) {
     }
     m.put_refs(old, 1);
     m.put_refs(new, 1);
+    moved
 }
 
 /// Turns the entry of one area into a migration entry; that of an exclusive page that may be pinned stays.
