@@ -231,7 +231,7 @@ impl Subject {
             matches!(item, Item::Step(Step { action: Action::Kernel(KernelVerb::Khugepaged(_)), .. }))
         };
         if scenario.items.iter().any(scans) {
-            self.rest_khugepaged();
+            self.rest_khugepaged(&Name::new(mapcount_script::run::FIRST_PROCESS))?;
         }
         Ok(Ok(()))
     }

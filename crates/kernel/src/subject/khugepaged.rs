@@ -83,9 +83,7 @@ impl Subject {
         self.ask(&name, Op::Register, [0; 6])?;
         self.keep_out(&name, &hidden, true)?;
         if !self.khugepaged_rests {
-            self.ask(&name, Op::DisableThp, [1, 0, 0, 0, 0, 0])?;
-            self.rest_khugepaged();
-            self.ask(&name, Op::DisableThp, [0; 6])?;
+            self.rest_khugepaged(&name)?;
         }
         let result = self.pass(thread);
         self.khugepaged_rests = matches!(result, Ok(true));
@@ -97,9 +95,19 @@ impl Subject {
         }
     }
 
-    /// Has it go to the end of its list, wherever it is, so that its next wake is worth one pass and no more.
-    pub(super) fn rest_khugepaged(&mut self) {
-        self.khugepaged_rests = thread().is_some_and(|thread| matches!(self.pass(thread), Ok(true)));
+    /// Has it go to the end of its list, wherever it is, so that its next wake is worth one pass and no more. It goes
+    /// nowhere while it knows no address space, and would wake as soon as it gets to know one; so it is told of that
+    /// of `name`, and kept out of it.
+    ///
+    /// # Errors
+    /// If a process is lost.
+    pub(super) fn rest_khugepaged(&mut self, name: &Name) -> Result<(), Trouble> {
+        let Some(thread) = thread() else { return Ok(()) };
+        self.ask(name, Op::Register, [0; 6])?;
+        self.ask(name, Op::DisableThp, [1, 0, 0, 0, 0, 0])?;
+        self.khugepaged_rests = matches!(self.pass(thread), Ok(true));
+        self.ask(name, Op::DisableThp, [0; 6])?;
+        Ok(())
     }
 
     fn pass(&mut self, thread: u32) -> io::Result<bool> {
