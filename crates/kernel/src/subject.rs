@@ -6,6 +6,7 @@
 //! batches of that CPU.
 
 mod abilities;
+mod daemon;
 mod drain;
 mod errno;
 mod exit;
@@ -138,7 +139,7 @@ pub struct Subject {
     drain: Drain,
     /// Some process of the scenario let memory be merged.
     merges: bool,
-    ksmd: ksm::Usable,
+    ksmd: ksm::Ksmd,
     files: Files,
     swap: Swap,
     abilities: Abilities,
@@ -181,7 +182,7 @@ impl Subject {
             drains: true,
             drain,
             merges: false,
-            ksmd: ksm::Usable::default(),
+            ksmd: ksm::Ksmd::default(),
             files: Files::new(options.scratch.clone()),
             swap: Swap::new(options.clone()),
             nodes: nodes(),

@@ -8,7 +8,7 @@ use mapcount_script::ast::{FileKind, KernelVerb, Name, Region, Size, Value};
 use mapcount_script::diagnostic::{Diagnostic, Span};
 
 use super::files::{mount, own_mounts};
-use super::{Ended, PAGE, PMD_ORDER, Subject, Trouble, errno, khugepaged, ksm};
+use super::{Ended, PAGE, PMD_ORDER, Subject, Trouble, errno, khugepaged};
 
 const THP: &str = "/sys/kernel/mm/transparent_hugepage";
 const DEBUGFS: &str = "/sys/kernel/debug";
@@ -79,7 +79,7 @@ impl Subject {
             KernelVerb::Ksm(_) if !self.merges => Ok(()),
             KernelVerb::Ksm(passes) => {
                 self.drain.others_work();
-                ksm::scan(*passes, &mut self.settings)
+                self.ksmd.scan(*passes, &mut self.settings)
             }
             // The header of a device that is in use is left alone.
             KernelVerb::SwapOn(_) if self.swap.is_on() => Err(io::Error::from_raw_os_error(libc::EBUSY)),
