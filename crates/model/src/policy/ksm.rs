@@ -9,6 +9,11 @@ macro_rules! ksm_rows {
             (FIRST, None, "stable_tree_append(), mm/ksm.c (v4.3)"),
             (at(4, 13), Some(256), "stable_tree_search(), mm/ksm.c, Linux commit 2c653d0ee2ae (v4.13)"),
         ],
+        /// ksmd looks for a merged page only for pages that did not change since its last look.
+        ksm_asks_change_first: bool = [
+            (FIRST, false, "cmp_and_merge_page(), mm/ksm.c (v5.10, v6.1)"),
+            (at(6, 11), true, "cmp_and_merge_page(), mm/ksm.c (v6.12), \"mm/ksm: don't waste time searching stable tree for fast changing page\""),
+        ],
         /// ksmd splits a THP when two of its own pages are alike, instead of giving up.
         ksm_splits_thp: bool = [
             (FIRST, false, "cmp_and_merge_page(), mm/ksm.c (v4.5)"),
