@@ -21,6 +21,11 @@ macro_rules! reclaim_rows {
             (FIRST, SharedTest::PageMapcount, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v5.10, v6.8)"),
             (at(6, 9), SharedTest::MaybeShared, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (Linux commit ebb34f78d72c, v6.9; v6.11)"),
         ],
+        /// Slots for a folio of several pages may come from any cluster of its order.
+        swap_takes_any_of_order: bool = [
+            (FIRST, false, "scan_swap_map_try_ssd_cluster(), mm/swapfile.c (v6.1)"),
+            (at(6, 12), true, "cluster_alloc_swap_entry(), mm/swapfile.c (v6.12)"),
+        ],
         /// MADV_PAGEOUT leaves PTE-mapped folios whole that it covers.
         pageout_whole_folios: bool = [
             (FIRST, false, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v5.10, v6.8)"),
