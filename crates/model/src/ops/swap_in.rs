@@ -33,10 +33,13 @@ pub(super) fn fault(m: &Machine, mm: &Mm, vma: &Vma, at: u64, access: Access) ->
         let writable = prepare_by_mapcount(m, vma, folio, first, access.writes());
         Prepared { exclusive: false, writable, leaves_cache: false }
     };
-    if how.writable {
+    if how.writable && access.writes() {
         m.swap.set_dirty(folio, true);
     }
     map(m, mm, vma, (start, folio, pages), how.exclusive, how.writable);
+    if how.writable && !access.writes() {
+        mm.table.set_run(start, u64::from(pages.len), mm.table.read(start).with_clean());
+    }
     if how.leaves_cache {
         swap_cache::try_free(m, folio);
     }
@@ -155,7 +158,8 @@ fn prepare_exclusive(
         SwapInFrees::UnlessExclusive => anyway || (writes && !exclusive && alone()),
         SwapInFrees::IfExclusive => anyway || (writes && exclusive),
     };
-    Prepared { exclusive, writable: exclusive && writes, leaves_cache }
+    let writable = exclusive && (writes || m.policy.swap_in_maps_writable && vma.protection.write);
+    Prepared { exclusive, writable, leaves_cache }
 }
 
 /// Up to 5.18: takes the entry from its slot; says whether the page may be written.
@@ -255,6 +259,9 @@ fn bring_back_page(m: &Machine, mm: &Mm, vma: &Vma, at: u64, entry: Entry) -> Ou
     }
     m.swap.unuse(entry.slot());
     map(m, mm, vma, (at, folio, PageRange::one(page)), entry.is_exclusive(), false);
+    if m.policy.swapoff_forgets_access {
+        mm.table.set(at, mm.table.read(at).with_old_and_aged());
+    }
     swap_cache::try_free(m, folio);
     Ok(())
 }
