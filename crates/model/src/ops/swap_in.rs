@@ -259,9 +259,8 @@ fn bring_back_page(m: &Machine, mm: &Mm, vma: &Vma, at: u64, entry: Entry) -> Ou
     }
     m.swap.unuse(entry.slot());
     map(m, mm, vma, (at, folio, PageRange::one(page)), entry.is_exclusive(), false);
-    if m.policy.swapoff_forgets_access {
-        mm.table.set(at, mm.table.read(at).with_old_and_aged());
-    }
+    // Nobody accessed it (`unuse_pte()`, mm/swapfile.c, v5.10 to v7.2).
+    mm.table.set(at, mm.table.read(at).with_old_and_aged());
     swap_cache::try_free(m, folio);
     Ok(())
 }

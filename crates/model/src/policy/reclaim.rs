@@ -26,11 +26,6 @@ macro_rules! reclaim_rows {
             (FIRST, false, "do_swap_page(), mm/memory.c (v6.1)"),
             (at(6, 11), true, "do_swap_page(), mm/memory.c (v6.12), \"mm: set pte writable while pte_soft_dirty() is true in do_swap_page()\""),
         ],
-        /// For khugepaged what swapoff brought back is a page that nobody accessed.
-        swapoff_forgets_access: bool = [
-            (FIRST, false, "unuse_pte(), mm/swapfile.c; 6.17.13 as it ran"),
-            (at(6, 18), true, "unuse_pte(), mm/swapfile.c (v7.2); 6.18.15 as it ran"),
-        ],
         /// Slots for a folio of several pages may come from any cluster of its order.
         swap_takes_any_of_order: bool = [
             (FIRST, false, "scan_swap_map_try_ssd_cluster(), mm/swapfile.c (v6.1)"),
