@@ -27,10 +27,10 @@ use reclaim::reclaim_rows;
 use references::references_rows;
 use split::split_rows;
 pub use values::{
-    CollapseWritable, DebugfsSplit, DeferredQueue, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate,
-    HugetlbRestore, LargeReuse, LargeSwapTruncate, LazyFreeCount, LruFlush, MadvFree, MigrateQueue,
-    PartialTruncate, Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, ReclaimSplitsFiles,
-    SharedTest, SmallReuse, SwapIn, SwapInFrees,
+    ClusterChoice, CollapseWritable, DebugfsSplit, DeferredQueue, FileFault, HugeZeroWrite, HugetlbDontNeed,
+    HugetlbMigrate, HugetlbRestore, LargeReuse, LargeSwapTruncate, LazyFreeCount, LruFlush, MadvFree,
+    MigrateQueue, PartialTruncate, Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits,
+    ReclaimSplitsFiles, SharedTest, SmallReuse, SwapIn, SwapInFrees,
 };
 
 /// A row of the table: a value that holds from a release on.
@@ -76,7 +76,7 @@ macro_rules! policies {
                 CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate,
                 HugetlbRestore, LargeReuse, LargeSwapTruncate, LazyFreeCount, LruFlush, MadvFree, MigrateQueue, PartialTruncate,
                 Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, ReclaimSplitsFiles, Release, SharedTest, Since,
-                SmallReuse, SwapIn, SwapInFrees, at,
+                SmallReuse, SwapIn, SwapInFrees, ClusterChoice, at,
             };
             $(
                 #[allow(non_upper_case_globals)]

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 #[derive(Debug)]
 pub(super) struct Daemon {
     stat: File,
+    status: File,
 }
 
 impl Daemon {
@@ -19,8 +20,9 @@ impl Daemon {
             fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name)
                 && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.is_empty())
         };
-        let stat = File::open(format!("/proc/{}/stat", pids.find(is_it)?)).ok()?;
-        Some(Daemon { stat })
+        let pid = pids.find(is_it)?;
+        let open = |file: &str| File::open(format!("/proc/{pid}/{file}")).ok();
+        Some(Daemon { stat: open("stat")?, status: open("status")? })
     }
 
     /// Whether it waits to be woken. It does not from the moment on that it is woken, whether it runs yet or not; and
@@ -30,6 +32,18 @@ impl Daemon {
         let length = self.stat.read_at(&mut text, 0).unwrap_or(0);
         is_asleep(&text[..length])
     }
+
+    /// How often it went to sleep by itself: while this does not grow, what looks like sleep may be the moment before.
+    pub(super) fn naps(&self) -> u64 {
+        let mut text = [0; 4096];
+        let length = self.status.read_at(&mut text, 0).unwrap_or(0);
+        naps(&String::from_utf8_lossy(&text[..length]))
+    }
+}
+
+fn naps(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
 /// The state in a text of `/proc/PID/stat`; the name before it may hold anything.
@@ -39,7 +53,14 @@ fn is_asleep(stat: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_asleep;
+    use super::{is_asleep, naps};
+
+    #[test]
+    fn naps_are_counted_apart_from_being_pushed_aside() {
+        let status = "Name:\tksmd\nvoluntary_ctxt_switches:\t17\nnonvoluntary_ctxt_switches:\t4\n";
+        assert_eq!(naps(status), 17);
+        assert_eq!(naps(""), 0);
+    }
 
     #[test]
     fn a_thread_sleeps_if_its_state_says_so() {

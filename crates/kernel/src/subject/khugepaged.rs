@@ -25,12 +25,12 @@ const FOLDER: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged";
 const NAME: &str = "khugepaged";
 /// More pages than any machine has.
 const ALL: &str = "4000000000";
-/// Woken so often, khugepaged does not come: it knows nothing to look at.
-const NUDGES: u32 = 100;
 /// Two pauses that are never over.
 const PAUSES: [&str; 2] = ["2000000000", "2000000001"];
 /// Between two looks at what it does.
 const GLANCES: Duration = Duration::from_micros(20);
+/// The same, once it was woken in vain again and again.
+const SLOWEST: Duration = Duration::from_millis(2);
 /// After so long it is not expected to come: where huge pages are for all, other processes may have much for it to do.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes that a PMD maps.
@@ -164,23 +164,20 @@ fn wake(
     is_done: impl Fn() -> bool,
 ) -> io::Result<bool> {
     let start = Instant::now();
-    for _ in 0..NUDGES {
-        // Writing it wakes the daemon; both are longer than any run.
-        settings.change(setting, PAUSES)?;
-        // It counts a pass before it sleeps; it may have been in the middle of one.
-        loop {
-            let sleeps = thread.sleeps();
-            if sleeps && is_done() && thread.sleeps() {
+    // Writing it wakes the daemon; both pauses are longer than any run.
+    settings.change(setting, PAUSES)?;
+    let mut glances = GLANCES;
+    while start.elapsed() < PATIENCE {
+        // It counts a pass before it sleeps.
+        if thread.sleeps() {
+            if is_done() && thread.sleeps() {
                 return Ok(true);
             }
-            if start.elapsed() > PATIENCE {
-                return Ok(false);
-            }
-            std::thread::sleep(GLANCES);
-            if sleeps && thread.sleeps() {
-                break;
-            }
+            // It may have been in the middle of a pass, or have found no memory.
+            settings.change(setting, PAUSES)?;
+            glances = (2 * glances).min(SLOWEST);
         }
+        std::thread::sleep(glances);
     }
     Ok(false)
 }

@@ -19,7 +19,9 @@ const SCANS: &str = "/sys/kernel/mm/ksm/full_scans";
 
 /// Woken so often without a new pass, ksmd has nothing to scan, as a pass over nothing is not counted: those who let
 /// their memory be merged are gone. It is woken more than once, as it may have been just about to sleep.
-const NUDGES: u32 = 4;
+const NUDGES: u32 = 3;
+/// Where nobody lets memory be merged ksmd does not hear when it is woken: it has so long to do so.
+const UNHEARD: Duration = Duration::from_millis(15);
 /// A pass that takes so long is not waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -66,10 +68,10 @@ impl Ksmd {
     pub(super) fn scan(&self, passes: u32, settings: &mut Settings) -> io::Result<()> {
         let Some(thread) = self.thread() else { return Err(io::ErrorKind::NotFound.into()) };
         let counter = File::open(SCANS)?;
-        let start = scans(&counter)?;
+        let (start, naps) = (scans(&counter)?, thread.naps());
         settings.change(SLEEP, PAUSES)?;
         settings.set(RUN, "1")?;
-        let result = wait((thread, &counter), start + u64::from(passes), settings);
+        let result = wait((thread, &counter), naps, start + u64::from(passes), settings);
         // Returns once ksmd has put down its mutex.
         settings.set(RUN, "0")?;
         result
@@ -98,30 +100,38 @@ fn lets_merge(process: &std::path::Path) -> bool {
     })
 }
 
-/// Wakes ksmd until it has counted as many passes.
-fn wait((thread, counter): (&Daemon, &File), end: u64, settings: &mut Settings) -> io::Result<()> {
+/// Waits until ksmd has counted as many passes, and wakes it whenever it sleeps.
+fn wait(
+    (thread, counter): (&Daemon, &File),
+    mut naps: u64,
+    end: u64,
+    settings: &mut Settings,
+) -> io::Result<()> {
     let mut last = scans(counter)?;
-    let mut nudges = 0;
-    let mut since = Instant::now();
-    while nudges < NUDGES && since.elapsed() < PATIENCE {
-        // It counts a pass before it sleeps: what it has not counted when it sleeps it has not made.
-        let sleeps = thread.sleeps();
-        let now = scans(counter)?;
-        if now >= end {
-            break;
-        }
-        if !sleeps {
+    let mut vain = 0;
+    loop {
+        let woken = Instant::now();
+        let now = loop {
+            // It counts a pass before it sleeps: what it has not counted when it sleeps again it has not made.
+            let sleeps = thread.sleeps();
+            let rests = sleeps && (thread.naps() > naps || woken.elapsed() > UNHEARD);
+            let now = scans(counter)?;
+            if now >= end || woken.elapsed() > PATIENCE {
+                return Ok(());
+            }
+            if rests {
+                break now;
+            }
             std::thread::sleep(GLANCES);
-            continue;
+        };
+        vain = if now > last { 0 } else { vain + 1 };
+        if vain == NUDGES {
+            return Ok(());
         }
-        if now > last {
-            (last, nudges, since) = (now, 0, Instant::now());
-        } else {
-            nudges += 1;
-        }
+        last = now;
+        naps = thread.naps();
         settings.change(SLEEP, PAUSES)?;
     }
-    Ok(())
 }
 
 /// How many passes ksmd has counted.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use super::frames::Content;
+use crate::policy::ClusterChoice;
 use crate::units::{Folio, PageRange, Pfn};
 
 /// What is known of a slot. A free one has no uses and no page.
@@ -43,8 +44,8 @@ struct Cached {
 pub struct Clusters {
     /// Slots of a cluster: as many as a PMD maps pages.
     pub slots: u32,
-    /// A folio of several pages may go to any cluster of its order, not to the last one alone.
-    pub any_of_order: bool,
+    /// Where a folio goes if the cluster is full to which the last one of its order went.
+    pub choice: ClusterChoice,
 }
 
 /// The swap of a machine.
@@ -139,8 +140,7 @@ impl Swap {
         Some(found)
     }
 
-    /// Free slots in the cluster where the last folio of this order went, else in one that is free, else, where the
-    /// kernel looks there, in another one of this order.
+    /// Free slots in the cluster where the last folio of this order went, else where the kernel looks then.
     fn free_in_clusters(&self, order: usize, count: u32) -> Option<u32> {
         let clusters = self.clusters.get();
         if count > clusters.slots {
@@ -151,28 +151,49 @@ impl Swap {
             let end = (next / clusters.slots + 1) * clusters.slots;
             self.free_between(next, end.min(self.behind()), count)
         });
-        let whole = self.behind() / clusters.slots;
-        let start = |cluster: u32| cluster * clusters.slots;
-        let mut taken_for = self.taken_for.borrow_mut();
-        last.or_else(|| {
-            let is_free = |cluster: &u32| {
-                self.free_between(start(*cluster), start(*cluster + 1), clusters.slots).is_some()
-            };
-            let cluster = (1..whole).find(is_free)?;
-            if taken_for.len() <= cluster as usize {
-                taken_for.resize(cluster as usize + 1, 0);
+        match clusters.choice {
+            ClusterChoice::Free => last.or_else(|| self.in_free_cluster(order)),
+            ClusterChoice::FreeThenUsed => {
+                last.or_else(|| self.in_free_cluster(order)).or_else(|| self.in_used_cluster(order, count))
             }
-            taken_for[cluster as usize] = order as u8;
-            Some(start(cluster))
+            ClusterChoice::UsedThenFree => {
+                last.or_else(|| self.in_used_cluster(order, count)).or_else(|| self.in_free_cluster(order))
+            }
+        }
+    }
+
+    /// The start of a cluster that is free as a whole, which is for folios of this order from now on.
+    fn in_free_cluster(&self, order: usize) -> Option<u32> {
+        let slots = self.clusters.get().slots;
+        let whole = self.behind() / slots;
+        let found = (1..whole).find(|cluster| self.is_free(*cluster))?;
+        let mut taken_for = self.taken_for.borrow_mut();
+        if taken_for.len() <= found as usize {
+            taken_for.resize(found as usize + 1, 0);
+        }
+        taken_for[found as usize] = order as u8;
+        Some(found * slots)
+    }
+
+    /// Free slots in a cluster that holds folios of this order. Those that can never be free are for single pages.
+    fn in_used_cluster(&self, order: usize, count: u32) -> Option<u32> {
+        let slots = self.clusters.get().slots;
+        let whole = self.behind() / slots;
+        let taken_for = self.taken_for.borrow();
+        let is_for = |cluster: &u32| match *cluster {
+            0 => order == 0,
+            cluster if cluster >= whole => order == 0,
+            cluster => taken_for.get(cluster as usize) == Some(&(order as u8)) && !self.is_free(cluster),
+        };
+        (0..=whole).filter(is_for).find_map(|cluster| {
+            let (from, end) = ((cluster * slots).max(1), ((cluster + 1) * slots).min(self.behind()));
+            self.free_between(from, end, count)
         })
-        .or_else(|| {
-            let of_order = (1..whole).filter(|cluster| {
-                clusters.any_of_order && taken_for.get(*cluster as usize) == Some(&(order as u8))
-            });
-            of_order
-                .filter(|_| count > 1)
-                .find_map(|cluster| self.free_between(start(cluster), start(cluster + 1), count))
-        })
+    }
+
+    fn is_free(&self, cluster: u32) -> bool {
+        let slots = self.clusters.get().slots;
+        self.free_between(cluster * slots, (cluster + 1) * slots, slots).is_some()
     }
 
     /// The number behind the last slot.
@@ -313,7 +334,7 @@ impl Swap {
 
 #[cfg(test)]
 mod tests {
-    use super::{Clusters, Content, Swap};
+    use super::{ClusterChoice, Clusters, Content, Swap};
     use crate::units::{Folio, Kind, Order, Pfn};
 
     #[test]
@@ -321,7 +342,7 @@ mod tests {
         let swap = Swap::default();
         let folio = |head, order| Folio { head: Pfn(head), order: Order(order), kind: Kind::Anon };
         assert!(!swap.add(folio(0, 0)), "no device");
-        swap.turn_on(6, Clusters { slots: 2, any_of_order: true });
+        swap.turn_on(6, Clusters { slots: 2, choice: ClusterChoice::FreeThenUsed });
         assert!(swap.add(folio(8, 0)) && swap.add(folio(4, 1)));
         assert_eq!(swap.slot_of(folio(4, 1), Pfn(5)), Some(5));
         assert!(!swap.is_full() && !swap.add(folio(0, 2)));
@@ -335,24 +356,36 @@ mod tests {
 
     #[test]
     fn a_large_folio_needs_a_cluster_that_is_free_or_of_its_order() {
-        for any_of_order in [false, true] {
+        let folio = |head, order| Folio { head: Pfn(head), order: Order(order), kind: Kind::Anon };
+        for choice in [ClusterChoice::Free, ClusterChoice::FreeThenUsed] {
             let swap = Swap::default();
-            let folio = |head, order| Folio { head: Pfn(head), order: Order(order), kind: Kind::Anon };
             // The header's, two that can be free, and one that the device has a half of.
-            swap.turn_on(13, Clusters { slots: 4, any_of_order });
+            swap.turn_on(13, Clusters { slots: 4, choice });
             let slot = |folio| swap.add(folio).then(|| swap.slot_of(folio, folio.head)).flatten();
             assert_eq!(slot(folio(0, 1)), Some(4));
             assert_eq!(slot(folio(8, 0)), Some(8), "a single page takes a free cluster too");
             assert_eq!(slot(folio(4, 2)), None);
             assert_eq!(slot(folio(2, 1)), Some(6));
             swap.remove(folio(0, 1), |_| Content::default());
-            assert_eq!(slot(folio(6, 1)), any_of_order.then_some(4));
+            let any = choice == ClusterChoice::FreeThenUsed;
+            assert_eq!(slot(folio(6, 1)), any.then_some(4));
             let singles: Vec<u32> = (9..19).map_while(|head| slot(folio(head, 0))).collect();
-            let rest: &[u32] = if any_of_order { &[] } else { &[4, 5] };
-            assert_eq!(singles[..3], [9, 10, 11]);
-            assert_eq!(singles[3..6], [1, 2, 3], "then wherever there is room");
-            assert_eq!(singles[6..6 + rest.len()], *rest);
-            assert_eq!(singles[6 + rest.len()..], [12, 13]);
+            let expected: &[u32] =
+                if any { &[9, 10, 11, 1, 2, 3, 12, 13] } else { &[9, 10, 11, 1, 2, 3, 4, 5, 12, 13] };
+            assert_eq!(singles, expected, "behind each other, then wherever there is room");
         }
+    }
+
+    #[test]
+    fn later_kernels_keep_free_clusters() {
+        let folio = |head, order| Folio { head: Pfn(head), order: Order(order), kind: Kind::Anon };
+        let swap = Swap::default();
+        swap.turn_on(13, Clusters { slots: 4, choice: ClusterChoice::UsedThenFree });
+        let slot = |folio| swap.add(folio).then(|| swap.slot_of(folio, folio.head)).flatten();
+        let singles: Vec<u32> = (0..5).map_while(|head| slot(folio(head, 0))).collect();
+        assert_eq!(singles, [1, 2, 3, 12, 13]);
+        assert_eq!(slot(folio(8, 2)), Some(4));
+        assert_eq!(slot(folio(12, 1)), Some(8));
+        assert_eq!(slot(folio(6, 0)), Some(10), "from a cluster of another order, when nothing else is left");
     }
 }

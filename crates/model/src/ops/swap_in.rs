@@ -200,8 +200,7 @@ pub fn swapon(m: &Machine, slots: u32) -> Outcome {
     if m.swap.is_on() {
         return Err(Errno::Ebusy);
     }
-    let any_of_order = m.policy.swap_takes_any_of_order;
-    m.swap.turn_on(slots, Clusters { slots: 1 << m.pmd_order().0, any_of_order });
+    m.swap.turn_on(slots, Clusters { slots: 1 << m.pmd_order().0, choice: m.policy.swap_clusters });
     Ok(())
 }
 

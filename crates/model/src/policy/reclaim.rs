@@ -26,10 +26,11 @@ macro_rules! reclaim_rows {
             (FIRST, false, "do_swap_page(), mm/memory.c (v6.1)"),
             (at(6, 11), true, "do_swap_page(), mm/memory.c (v6.12), \"mm: set pte writable while pte_soft_dirty() is true in do_swap_page()\""),
         ],
-        /// Slots for a folio of several pages may come from any cluster of its order.
-        swap_takes_any_of_order: bool = [
-            (FIRST, false, "scan_swap_map_try_ssd_cluster(), mm/swapfile.c (v6.1)"),
-            (at(6, 12), true, "cluster_alloc_swap_entry(), mm/swapfile.c (v6.12)"),
+        /// Which clusters of swap slots are taken.
+        swap_clusters: ClusterChoice = [
+            (FIRST, ClusterChoice::Free, "scan_swap_map_try_ssd_cluster(), mm/swapfile.c (v6.1)"),
+            (at(6, 12), ClusterChoice::FreeThenUsed, "cluster_alloc_swap_entry(), mm/swapfile.c (v6.12)"),
+            (at(6, 18), ClusterChoice::UsedThenFree, "cluster_alloc_swap_entry(), mm/swapfile.c (v7.2); \"mm, swap: prefer nonfull over free clusters\""),
         ],
         /// MADV_PAGEOUT leaves PTE-mapped folios whole that it covers.
         pageout_whole_folios: bool = [
