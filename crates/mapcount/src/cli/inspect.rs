@@ -1,6 +1,7 @@
 //! `mapcount inspect`.
 
 mod chosen;
+mod clock;
 mod reduced;
 mod save;
 mod target;
@@ -223,11 +224,16 @@ fn deliver(report: &Report, args: &Args) -> Option<Exit> {
 const FEW: usize = 10;
 
 fn report(source: &mut Source, args: &Args) -> Result<Report, Unavailable> {
-    match source {
+    let mut report = match source {
         Source::Kernel(inspector) => by_structs(inspector, args),
         Source::Files(files, missing) => reduced::by_files(files, missing.as_ref(), args),
         Source::Own(missing) => reduced::own_processes(missing, args),
+    }?;
+    // Prometheus keeps the time itself; one report by itself is the same for the same system.
+    if args.watch.is_some() && args.format != Format::Openmetrics {
+        report.about.insert(0, ("time", clock::now()));
     }
+    Ok(report)
 }
 
 /// Whether processes were chosen.

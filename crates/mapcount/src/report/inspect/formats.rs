@@ -350,8 +350,8 @@ mod tests {
         let report = Report { sheets: vec![sheet], ..Report::default() };
         let text = write(&report, Format::Table, Style::Plain);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 7, "{text}");
-        assert!(lines[1].starts_with("      a     a") && lines[5].starts_with("      1     2"), "{text}");
+        assert_eq!(lines.len(), 8, "{text}");
+        assert!(lines[1].starts_with("      a     a") && lines[6].starts_with("      1     2"), "{text}");
         assert!(lines.iter().all(|line| line.len() < 60), "{text}");
     }
 
