@@ -8,6 +8,7 @@ use super::{Outcome, shmem_swap, swap_cache};
 use crate::event::{Errno, Phase};
 use crate::machine::frames::{Content, Mapping};
 use crate::machine::page_table::{Alike, Entry, Pmd};
+use crate::machine::swap::Clusters;
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
 use crate::policy::{SwapIn, SwapInFrees};
@@ -195,7 +196,8 @@ pub fn swapon(m: &Machine, slots: u32) -> Outcome {
     if m.swap.is_on() {
         return Err(Errno::Ebusy);
     }
-    m.swap.turn_on(slots);
+    let any_of_order = m.policy.swap_takes_any_of_order;
+    m.swap.turn_on(slots, Clusters { slots: 1 << m.pmd_order().0, any_of_order });
     Ok(())
 }
 
