@@ -346,11 +346,13 @@ pub(crate) fn every_way_to_look_says_the_same(choice: Choice) {
     let Some(mut inspector) = inspector("observers", choice) else { return };
     let Some(mut by_pagemap) = require::or_skip("observers", Inspector::open(choice, true)) else { return };
     let Some(mut files) = require::or_skip("observers", Files::open()) else { return };
-    let areas = [Area::huge(3), Area::small(300)];
+    let areas = [Area::huge(3), Area::small(3000)];
     areas.iter().for_each(Area::touch);
     let child = Child::new(|| {
         areas[0].dontneed(HUGE, 100 * PAGE);
         areas[1].touch_some(20);
+        // More pieces than PAGEMAP_SCAN tells at once, and no multiple of that.
+        (300..3000).step_by(2).for_each(|page| areas[1].dontneed(page * PAGE, PAGE));
     });
     // What this process writes to, the child has to itself from then on: until nothing is new any more, sums change.
     let mut differences = Vec::new();
