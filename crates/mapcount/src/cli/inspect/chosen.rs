@@ -75,7 +75,7 @@ impl Chosen {
     /// A sentence about what was asked for by name and was not looked at; `None` where there is nothing of that sort.
     pub(super) fn note(&self, missed: &[(Process, Missed)]) -> Option<String> {
         let words = self.not_seen(missed);
-        if words.is_empty() && self.processes.is_empty() {
+        if self.group.is_some() && words.is_empty() && self.processes.is_empty() {
             return Some("No process is in the cgroup.".to_owned());
         }
         (!words.is_empty()).then(|| format!("Not looked at: {}.", words.join(", ")))
@@ -101,7 +101,7 @@ impl Chosen {
             words.extend(missed.iter().take(3).map(|(process, missed)| why_missed(process.pid, *missed)));
         }
         if words.is_empty() {
-            words.push("no process is in it".to_owned());
+            words.push("no process is in the cgroup".to_owned());
         }
         let is_denied = missed.iter().any(|(_, missed)| *missed == Missed::Denied);
         let remedy =
