@@ -32,7 +32,7 @@ impl Bpf {
             }
             other => other,
         };
-        let map = map.map_err(|error| refused("a BPF map that can be mapped", &error))?;
+        let map = map.map_err(|error| refused("creating a BPF map", &error))?;
         let area =
             Shared::map(&map, program::AREA_BYTES).map_err(|error| refused("mapping a BPF map", &error))?;
         let code = program::code(map.raw());

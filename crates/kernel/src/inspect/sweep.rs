@@ -172,3 +172,61 @@ impl<'a, B: Fn(&Marks, &[u64]) -> bool + Sync> Sweep<'a, B> {
         census.add_plain(node, &plains);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use mapcount_model::profile::Profile;
+
+    use super::{ALL, BLOCK, Sweep};
+    use crate::btf::Btf;
+    use crate::inspect::marks::Marks;
+    use crate::require;
+
+    /// The first two pages of a block of the page allocator, where types are bytes (6.12 on).
+    fn free(order: u64) -> [u64; 16] {
+        let mut words = [0; 16];
+        (words[5], words[6]) = (order, 0xf000_0000);
+        words
+    }
+
+    #[test]
+    fn tails_of_large_folios_and_of_free_blocks_need_not_be_read() {
+        let Some(btf) = require::or_skip("sweep", Btf::live()) else { return };
+        let profile = Profile::resolve("6.18").expect("modelled");
+        let marks = Marks::of(&btf, &profile.policy).expect("a struct page");
+        if btf.enumerator("pagetype", "PGTY_buddy") != Some(0xf0) || marks.page_words != 8 {
+            return eprintln!("sweep: skipped: this kernel marks free blocks in another way");
+        }
+        let folio = {
+            let mut words = [0; 16];
+            // A file's: PG_head, a mapping, an order.
+            (words[0], words[3], words[6]) = (marks.flags.head, 0xffff_8880_0000_1000, 0x200_ffff_ffff);
+            words[8] = 9;
+            words
+        };
+        let needed = |release: &str, first: u64, frames: [[u64; 16]; 8]| {
+            let profile = Profile::resolve(release).expect("modelled");
+            let belongs = |_: &Marks, _: &[u64]| true;
+            let next = AtomicUsize::new(0);
+            let sweep = Sweep { profile: &profile, all: true, belongs: &belongs, chunks: Vec::new(), next };
+            sweep.needed(&marks, first, |frame| &frames[((frame - first) / 512) as usize])
+        };
+        let page = [0; 16];
+        assert_eq!(needed("6.18", 0, [page; 8]), ALL);
+        // Of each stride eight parts, of which the first one is read.
+        assert_eq!(needed("6.18", 0, [free(9); 8]), 0x0101_0101_0101_0101);
+        assert_eq!(needed("6.18", 7 * BLOCK, [free(10); 8]), 0x0001_0001_0001_0001);
+        assert_eq!(needed("6.18", 0, [free(8); 8]), ALL);
+        let mixed = [page, free(9), free(10), free(9), page, page, free(10), folio];
+        // The third and the seventh have what follows them in it.
+        assert_eq!(needed("6.18", 0, mixed), 0x0001_ffff_0001_01ff);
+        // What begins where it cannot was read in the middle of a change.
+        assert_eq!(needed("6.18", 0, [page, free(10), page, page, page, page, page, page]), ALL);
+        let folios = [page, folio, page, page, page, page, page, page];
+        assert_eq!(needed("6.18", 0, folios), 0xffff_ffff_ffff_01ff);
+        // Up to 6.9 the count of all entries is that of each page.
+        assert_eq!(needed("6.6", 0, folios), ALL);
+    }
+}
