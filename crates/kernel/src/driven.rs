@@ -138,7 +138,7 @@ impl Driven {
         if begun.is_ok()
             && let Some(statistics) = &mut self.statistics
         {
-            self.subject.settle_thoroughly(0);
+            self.subject.settle_thoroughly(0)?;
             statistics.start(&self.subject.own_processes())?;
         }
         Ok(begun)
@@ -174,7 +174,7 @@ impl Driven {
     /// # Errors
     /// If the machine is out of control.
     pub fn look_again(&mut self, seen: &mut trace::Step, round: u32) -> Result<(), Trouble> {
-        self.subject.settle_thoroughly(round);
+        self.subject.settle_thoroughly(round)?;
         let observation = self.observer.observe(&self.subject.watched())?;
         self.take(observation, seen)
     }

@@ -29,7 +29,8 @@ use std::path::PathBuf;
 
 use mapcount_model::release::Release;
 use mapcount_script::ast::{
-    Action, FileKind, Hold as Batches, Item, KernelVerb, Name, Pages, Region, Scenario, Step,
+    Action, Advice, FileKind, Hold as Batches, Item, KernelVerb, Name, Pages, ProcessVerb, Region, Scenario,
+    Step,
 };
 use mapcount_script::diagnostic::Diagnostic;
 
@@ -250,8 +251,8 @@ impl Subject {
         for name in names {
             self.exit_process(&name)?;
         }
-        self.swap.off()?.map_err(|error| Trouble::Lost(format!("swapoff: {error}")))?;
         self.files.clear();
+        self.swap.leave()?;
         self.settings.quiet()?;
         self.khugepaged_rests = false;
         Ok(())
@@ -262,6 +263,9 @@ impl Subject {
     /// # Errors
     /// If it names what is not there, or a process is lost.
     pub fn step(&mut self, step: &Step) -> Result<Ended, Trouble> {
+        if knows_swap(&step.action) {
+            self.swap.gone()?;
+        }
         match &step.action {
             Action::Process { name, verb } => self.process_verb(name, verb, step.span),
             Action::Kernel(verb) => self.kernel_verb(verb, step.span),
@@ -291,13 +295,18 @@ impl Subject {
 
     /// As [`Subject::settle`], on every CPU and with time for what ends by itself: for whoever is about to
     /// believe a difference. `round` counts the attempts from 0; later ones wait longer.
-    pub fn settle_thoroughly(&mut self, round: u32) {
+    ///
+    /// # Errors
+    /// If swapoff of the scenario before fails.
+    pub fn settle_thoroughly(&mut self, round: u32) -> Result<(), Trouble> {
+        self.swap.gone()?;
         if round > 0 {
             std::thread::sleep(std::time::Duration::from_micros(200 << (2 * round.min(5))));
         }
         if self.drains {
             self.drain.thoroughly();
         }
+        Ok(())
     }
 
     /// The live processes and what their names stand for.
@@ -377,6 +386,20 @@ impl Drop for Subject {
 impl Live {
     fn new(slot: usize, pid: libc::pid_t, windows: BTreeMap<String, Window>) -> Live {
         Live { slot, pid, pidfd: exit::pidfd(pid), windows, huge: BTreeSet::new(), held: Vec::new() }
+    }
+}
+
+/// Whether a step depends on whether there is swap, or on what swapoff(2) does to the batches of pages for the LRU.
+fn knows_swap(action: &Action) -> bool {
+    match action {
+        Action::Process { verb: ProcessVerb::Madvise(_, advice), .. } => {
+            matches!(advice, Advice::Pageout | Advice::Cold | Advice::Free)
+        }
+        Action::Process { .. } => false,
+        Action::Kernel(verb) => matches!(
+            verb,
+            KernelVerb::SwapOn(_) | KernelVerb::SwapOff | KernelVerb::Lru(_) | KernelVerb::DropCaches(_)
+        ),
     }
 }
 

@@ -3,12 +3,13 @@
 //! It has to be a block device that writes behind the kernel's back: with one that is done at once, as zram is,
 //! pages leave the swap cache again before anybody can look.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::files::{scratch_file, write_at};
@@ -30,12 +31,16 @@ pub(super) struct Swap {
     options: Options,
     /// The device, once it is ready to be used, and the open loop device where it is one.
     device: Option<(PathBuf, Option<File>)>,
+    /// The pages that its header tells.
+    told: Option<u64>,
     on: bool,
+    /// A swapoff that goes on.
+    leaving: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Swap {
     pub(super) const fn new(options: Options) -> Swap {
-        Swap { options, device: None, on: false }
+        Swap { options, device: None, told: None, on: false, leaving: None }
     }
 
     pub(super) const fn is_on(&self) -> bool {
@@ -67,9 +72,12 @@ impl Swap {
         }
         let Some((device, _)) = &self.device else { return Ok(()) };
         let pages = room.map_or_else(|| self.pages(), |room| room + 1);
-        let file = OpenOptions::new().write(true).open(device)?;
-        write_at(&file, &header(pages), 0)?;
-        file.sync_all()?;
+        if self.told != Some(pages) {
+            let file = OpenOptions::new().write(true).open(device)?;
+            write_at(&file, &header(pages), 0)?;
+            file.sync_all()?;
+            self.told = Some(pages);
+        }
         let path = CString::new(device.as_os_str().as_bytes())?;
         settings.undo(&Undo::SwapOff(device))?;
         // SAFETY: the path ends with a 0.
@@ -82,15 +90,38 @@ impl Swap {
 
     /// swapoff(2), if it is on.
     pub(super) fn off(&mut self) -> Result<io::Result<()>, Trouble> {
-        let Some((device, _)) = self.device.as_ref().filter(|_| self.on) else { return Ok(Ok(())) };
+        let Some(path) = self.path()? else { return Ok(Ok(())) };
+        let done = swapoff(&path);
+        self.on = done.is_err();
+        Ok(done)
+    }
+
+    /// The same, while others go on: most of it is waiting until no CPU can know the device any more. What depends on
+    /// whether there is swap has to wait for [`Swap::gone`].
+    pub(super) fn leave(&mut self) -> Result<(), Trouble> {
+        let Some(path) = self.path()? else { return Ok(()) };
+        self.on = false;
+        self.leaving = Some(std::thread::spawn(move || swapoff(&path)));
+        Ok(())
+    }
+
+    /// Waits for the end of [`Swap::leave`].
+    pub(super) fn gone(&mut self) -> Result<(), Trouble> {
+        let Some(leaving) = self.leaving.take() else { return Ok(()) };
+        let failed = |what: &dyn std::fmt::Display| Trouble::Lost(format!("swapoff: {what}"));
+        match leaving.join() {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(failed(&error)),
+            Err(_) => Err(failed(&"its thread ended")),
+        }
+    }
+
+    /// The device while it is on.
+    fn path(&self) -> Result<Option<CString>, Trouble> {
+        let Some((device, _)) = self.device.as_ref().filter(|_| self.on) else { return Ok(None) };
         let path = CString::new(device.as_os_str().as_bytes())
             .map_err(|_| Unavailable::new("a device whose name has a 0", "name another one"))?;
-        // SAFETY: the path ends with a 0.
-        if unsafe { libc::swapoff(path.as_ptr()) } < 0 {
-            return Ok(Err(io::Error::last_os_error()));
-        }
-        self.on = false;
-        Ok(Ok(()))
+        Ok(Some(path))
     }
 
     /// What was sent to the disk is written some time later, and until then a folio has one more reference.
@@ -143,8 +174,14 @@ impl Swap {
     }
 }
 
+fn swapoff(path: &CStr) -> io::Result<()> {
+    // SAFETY: the path ends with a 0.
+    if unsafe { libc::swapoff(path.as_ptr()) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 impl Drop for Swap {
     fn drop(&mut self) {
+        drop(self.gone());
         if let Ok(Ok(())) = self.off()
             && let Some((_, Some(device))) = &self.device
         {
