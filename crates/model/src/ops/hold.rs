@@ -6,6 +6,7 @@ use crate::event::Errno;
 use crate::field::Field;
 use crate::machine::files::FileKind;
 use crate::machine::holders::{Hold, HoldKind};
+use crate::machine::page_table::Pmd;
 use crate::machine::{Machine, Mm};
 use crate::policy::{Pin, PinMerge, PinRefuses};
 use crate::scheme::PIN_BIAS;
@@ -38,21 +39,19 @@ pub fn pin(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     if m.policy.pin == Pin::Absent {
         return Err(Errno::Enosys);
     }
+    mm.has_pinned.set(true);
     let files = refused_files(m, mm, (start, pages));
     if files && m.policy.pin_refuses == PinRefuses::SharedDisks {
         return Err(Errno::Efault);
     }
-    touch(m, mm, (start, pages), Access::PopulateWrite)?;
-    if files {
-        mm.has_pinned.set(true);
-        return Err(Errno::Eopnotsupp);
+    let mut pinned = Vec::new();
+    let outcome = pin_in_turn(m, mm, (start, pages), &mut pinned);
+    if files || outcome.is_err() {
+        pinned.iter().for_each(|(folio, pages)| pin_pages(m, *folio, *pages, -1));
+        return outcome.and(Err(Errno::Eopnotsupp));
     }
     let mut frames = frames(mm, start, pages);
-    mm.has_pinned.set(true);
     let parts: Vec<(Folio, PageRange)> = frames.iter().flat_map(|range| by_folio(m, *range)).collect();
-    for (folio, pages) in &parts {
-        pin_pages(m, *folio, *pages, 1);
-    }
     if keeps_one_pin_a_folio(m, &parts) {
         for (folio, pages) in parts.iter().filter(|(_, pages)| pages.len > 1) {
             pin_pages(m, *folio, PageRange::new(pages.first.add(1), pages.len - 1), -1);
@@ -60,6 +59,30 @@ pub fn pin(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
         frames = parts.iter().map(|(_, pages)| PageRange::one(pages.first)).collect();
     }
     m.holders.add(Hold { mm: mm.id, start, pages, kind: HoldKind::Pin, frames });
+    Ok(())
+}
+
+/// Pins page after page, or what a PMD maps at once. A fault on a page sees the pins of those before it in the same folio
+/// (`__get_user_pages()`, mm/gup.c, v5.10, v7.2).
+fn pin_in_turn(
+    m: &Machine,
+    mm: &Mm,
+    (start, pages): (u64, u64),
+    pinned: &mut Vec<(Folio, PageRange)>,
+) -> Outcome {
+    let (mut at, end) = (start, start + pages);
+    while at < end {
+        touch(m, mm, (at, 1), Access::PopulateWrite)?;
+        let stop = match mm.table.pmd(at) {
+            Pmd::Leaf(_) => end.min(mm.table.pmd_end(at)),
+            _ => at + 1,
+        };
+        let pages = PageRange::new(mm.table.read(at).page(), (stop - at) as u32);
+        let folio = m.folio(pages.first);
+        pin_pages(m, folio, pages, 1);
+        pinned.push((folio, pages));
+        at = stop;
+    }
     Ok(())
 }
 

@@ -136,6 +136,12 @@ fn look_at(m: &Machine, spot: Spot<'_>, page: Pfn, candidates: &mut UnstableTree
     if own && m.ksm.shared_at(spot.key()) == Some(page) {
         return;
     }
+    if m.policy.ksm_skips_changed && !own {
+        m.ksm.unlink(spot.key());
+        if !m.ksm.is_unchanged(spot.key(), content) {
+            return;
+        }
+    }
     // A merged page that fork brought here joins as it is, whatever the limit.
     let stable = if own { Some(page) } else { m.ksm.find(content, m.policy.ksm_max_sharing) };
     m.ksm.unlink(spot.key());
@@ -145,7 +151,7 @@ fn look_at(m: &Machine, spot: Spot<'_>, page: Pfn, candidates: &mut UnstableTree
         }
         return;
     }
-    if !m.ksm.is_unchanged(spot.key(), content) {
+    if !m.policy.ksm_skips_changed && !m.ksm.is_unchanged(spot.key(), content) {
         return;
     }
     let compare = |other| {

@@ -195,7 +195,7 @@ pub fn swapon(m: &Machine, slots: u32) -> Outcome {
     if m.swap.is_on() {
         return Err(Errno::Ebusy);
     }
-    m.swap.turn_on(slots);
+    m.swap.turn_on(slots, m.pmd_order().pages());
     Ok(())
 }
 
@@ -208,7 +208,7 @@ pub fn swapoff(m: &Machine) -> Outcome {
         return Err(Errno::Einval);
     }
     shmem_swap::swapoff(m)?;
-    for mm in m.mms() {
+    for mm in m.swap.mms().into_iter().filter_map(|id| m.mm(id)) {
         let areas = mm.vmas.borrow().all().to_vec();
         for area in &areas {
             bring_back(m, &mm, area)?;

@@ -14,6 +14,11 @@ macro_rules! ksm_rows {
             (FIRST, false, "cmp_and_merge_page(), mm/ksm.c (v4.5)"),
             (at(4, 17), true, "cmp_and_merge_page(), mm/ksm.c, Linux commit 77da2ba0648a (v4.17)"),
         ],
+        /// ksmd leaves a page alone that changed since the last pass; before, it looked first whether a merged page is like it.
+        ksm_skips_changed: bool = [
+            (FIRST, false, "cmp_and_merge_page(), mm/ksm.c (v2.6.39, v5.10, v6.1)"),
+            (at(6, 11), true, "cmp_and_merge_page(), mm/ksm.c (v6.12, v7.2), Linux commit d58a361b0350 (v6.11)"),
+        ],
         /// A write to a merged page that nobody else maps takes it, instead of a copy.
         ksm_reuse: bool = [
             (FIRST, false, "do_wp_page(), mm/memory.c (v4.9)"),
