@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use super::Machine;
 use super::frames::{FolioFlag, Root};
-use super::vma::{AnonVma, FileArea, Vma};
+use super::vma::{AnonVma, FileArea, Turns, Vma};
 use crate::field::{Field, Scope};
 use crate::stats::Stat;
 use crate::units::{Folio, PageRange};
@@ -33,10 +33,11 @@ impl Machine {
                 let anon = vma.anon.map(|anon| AnonVma { id: numbers.anon_vma(anon.id), ..anon });
                 let root = Root(numbers.root(vma.root));
                 let file = vma.file.map(|area| FileArea { root: Root(numbers.root(area.root)), ..area });
-                Hash::hash(&Vma { anon, root, file, ..*vma }, &mut sink);
+                Hash::hash(&Vma { anon, root, file, turns: Turns::default(), ..*vma }, &mut sink);
             }
             mm.table.hash_into(sink);
         });
+        self.hash_turns(&mut numbers, sink);
         for folio in self.frames.folios() {
             self.hash_folio(folio, &mut numbers, sink);
         }
@@ -45,6 +46,25 @@ impl Machine {
         self.files.hash_into(sink, |root| numbers.root(root));
         for root in &numbers.roots {
             self.roots.with(*root, |members| Hash::hash(members, &mut sink));
+        }
+    }
+
+    /// Of turns only counts who comes before whom among those of one root and offset.
+    fn hash_turns(&self, numbers: &mut Numbers, mut state: &mut dyn Hasher) {
+        let mut turns = Vec::new();
+        self.each_mm(|mm| {
+            for area in mm.vmas.borrow().all() {
+                if !area.is_shared() {
+                    turns.push((numbers.root(area.root), area.offset, area.turns.anon, (mm.id, area.start)));
+                }
+                if let Some(file) = area.file {
+                    turns.push((numbers.root(file.root), area.offset, area.turns.file, (mm.id, area.start)));
+                }
+            }
+        });
+        turns.sort_unstable();
+        for (_, _, _, area) in turns {
+            Hash::hash(&area, &mut state);
         }
     }
 

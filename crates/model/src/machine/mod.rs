@@ -131,6 +131,8 @@ pub struct Machine {
     mms: RefCell<Vec<Option<Rc<Mm>>>>,
     roots: Roots,
     anon_vmas: Cell<u32>,
+    /// The last turn of an area.
+    turns: Cell<u64>,
     deferred: DeferredQueue,
     locks: Locks,
     lru_hold: Cell<bool>,
@@ -184,6 +186,7 @@ impl Machine {
             mms: RefCell::new(vec![None]),
             roots: Roots::default(),
             anon_vmas: Cell::new(0),
+            turns: Cell::new(0),
             deferred: DeferredQueue::default(),
             locks: Locks::new(checked),
             lru_hold: Cell::new(false),
@@ -286,6 +289,7 @@ impl Machine {
     /// Forgets an address space that maps nothing any more.
     pub fn remove_mm(&self, id: MmId) {
         self.ksm.leave(id);
+        self.swap.leave(id);
         let mm = self.mms.borrow_mut()[id.0 as usize].take();
         for area in mm.iter().flat_map(|mm| mm.vmas.borrow().all().to_vec()) {
             area.roots().for_each(|root| self.leave_root(root, id));
@@ -690,6 +694,7 @@ impl Clone for Machine {
             mms: RefCell::new(mms),
             roots: self.roots.clone(),
             anon_vmas: self.anon_vmas.clone(),
+            turns: self.turns.clone(),
             deferred: self.deferred.clone(),
             locks: self.locks.clone(),
             lru_hold: self.lru_hold.clone(),

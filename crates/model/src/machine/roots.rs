@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::frames::Root;
+use super::vma::{Turns, Vma};
 use super::{Machine, Mm};
 use crate::units::MmId;
 
@@ -106,6 +107,24 @@ impl Machine {
     /// Takes `mm` from a root of which it has no area any more.
     pub fn leave_root(&self, root: Root, mm: MmId) {
         self.roots.leave(root, mm);
+    }
+
+    /// The turns of an area that is new, or has changed its ends: behind all others.
+    pub fn next_turns(&self) -> Turns {
+        let turn = self.turns.get() + 1;
+        self.turns.set(turn);
+        Turns { anon: turn, file: turn }
+    }
+
+    /// The turns of the copy that fork makes of an area: of anonymous memory behind all others, of a file directly behind
+    /// the area (`anon_vma_fork()`, mm/rmap.c; `vma_interval_tree_insert_after()`, mm/interval_tree.c).
+    pub fn turns_of_copy(&self, parent: &Mm, area: &Vma) -> Turns {
+        let turns = self.next_turns();
+        let Some(root) = area.file.map(|file| file.root) else { return turns };
+        // Copies that were made of areas before this one may have moved it.
+        let of_parent = parent.vmas.borrow().find(area.start).map_or(area.turns.file, |area| area.turns.file);
+        self.each_member(root, |mm| mm.vmas.borrow_mut().shift_behind(root, of_parent));
+        Turns { file: of_parent + 1, ..turns }
     }
 
     /// Calls `f` with every address space that may map folios of `root`, in the order in which they joined. Who

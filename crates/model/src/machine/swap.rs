@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 
 use super::frames::Content;
 use crate::policy::ClusterChoice;
-use crate::units::{Folio, PageRange, Pfn};
+use crate::units::{Folio, MmId, PageRange, Pfn};
 
 /// What is known of a slot. A free one has no uses and no page.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -61,6 +61,7 @@ pub struct Swap {
     /// Of each cluster the order of the folios that it was last taken for.
     taken_for: RefCell<Vec<u8>>,
     slots: RefCell<Vec<Slot>>,
+    mms: RefCell<Vec<MmId>>,
     cache: RefCell<BTreeMap<Pfn, Cached>>,
 }
 
@@ -84,6 +85,7 @@ impl Swap {
         self.size.set(0);
         self.next.set([0; 10]);
         self.taken_for.borrow_mut().clear();
+        self.mms.borrow_mut().clear();
         self.slots.borrow_mut().clear();
     }
 
@@ -209,6 +211,35 @@ impl Swap {
         firsts.find(|first| *first + count <= end && (*first..*first + count).all(is_free))
     }
 
+    /// An address space has its first swap entry: swapoff looks at it before all that came earlier
+    /// (`try_to_unmap_one()`, mm/rmap.c).
+    pub fn enter(&self, mm: MmId) {
+        let mut mms = self.mms.borrow_mut();
+        if !mms.contains(&mm) {
+            mms.insert(0, mm);
+        }
+    }
+
+    /// fork gave a child its first swap entry: swapoff looks at it behind its parent (`copy_nonpresent_pte()`, mm/memory.c).
+    pub fn enter_behind(&self, parent: MmId, child: MmId) {
+        let mut mms = self.mms.borrow_mut();
+        if !mms.contains(&child) {
+            let index = mms.iter().position(|mm| *mm == parent).map_or(0, |index| index + 1);
+            mms.insert(index, child);
+        }
+    }
+
+    /// Forgets an address space.
+    pub fn leave(&self, mm: MmId) {
+        self.mms.borrow_mut().retain(|other| *other != mm);
+    }
+
+    /// The address spaces that have had swap entries, in the order in which swapoff looks at them
+    /// (`try_to_unuse()`, mm/swapfile.c, v5.10, v7.2).
+    pub fn mms(&self) -> Vec<MmId> {
+        self.mms.borrow().clone()
+    }
+
     /// Takes a folio out of the cache. Slots that no entry names are free then; `content` says what each page
     /// holds, for when it is read again.
     pub fn remove(&self, folio: Folio, content: impl Fn(Pfn) -> Content) {
@@ -325,6 +356,7 @@ impl Swap {
     pub fn hash_into(&self, mut state: &mut dyn Hasher) {
         (self.on.get(), self.size.get(), self.used.get(), self.next.get()).hash(&mut state);
         self.taken_for.borrow().hash(&mut state);
+        self.mms.borrow().hash(&mut state);
         for (number, slot) in self.slots.borrow().iter().enumerate().filter(|(_, slot)| !slot.is_free()) {
             (number, slot).hash(&mut state);
         }
@@ -335,7 +367,7 @@ impl Swap {
 #[cfg(test)]
 mod tests {
     use super::{ClusterChoice, Clusters, Content, Swap};
-    use crate::units::{Folio, Kind, Order, Pfn};
+    use crate::units::{Folio, Kind, MmId, Order, Pfn};
 
     #[test]
     fn slots_are_free_without_entries_and_cache() {
@@ -387,5 +419,17 @@ mod tests {
         assert_eq!(slot(folio(8, 2)), Some(4));
         assert_eq!(slot(folio(12, 1)), Some(8));
         assert_eq!(slot(folio(6, 0)), Some(10), "from a cluster of another order, when nothing else is left");
+    }
+
+    #[test]
+    fn swapoff_looks_at_children_behind_their_parents() {
+        let swap = Swap::default();
+        swap.enter(MmId(1));
+        swap.enter(MmId(2));
+        swap.enter_behind(MmId(2), MmId(3));
+        swap.enter_behind(MmId(2), MmId(4));
+        swap.enter_behind(MmId(1), MmId(2));
+        swap.leave(MmId(3));
+        assert_eq!(swap.mms(), [MmId(2), MmId(4), MmId(1)]);
     }
 }

@@ -62,6 +62,17 @@ pub struct FileArea {
     pub shared: bool,
 }
 
+/// Where an area is among those of one root that begin at the same offset: reverse mapping finds the one with the lowest
+/// number first. An area that grew or shrank is as new (`anon_vma_interval_tree_post_update_vma()`, mm/interval_tree.c,
+/// and `vma_interval_tree_insert()`; `__vma_adjust()`, mm/mmap.c, v5.10; `vma_complete()`, mm/vma.c, v6.12).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Turns {
+    /// Among those that may map anonymous folios.
+    pub anon: u64,
+    /// Among those that map a file.
+    pub file: u64,
+}
+
 /// An area of an address space; addresses and offsets are in pages.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Vma {
@@ -87,6 +98,8 @@ pub struct Vma {
     pub anon: Option<AnonVma>,
     /// VM_HUGETLB: it maps huge pages of the pool; its ends are multiples of their size.
     pub hugetlb: Option<HugetlbArea>,
+    /// When reverse mapping finds it.
+    pub turns: Turns,
 }
 
 /// Which memory areas may have that become one: a range has changed, and its neighbours may take it in
@@ -241,15 +254,23 @@ impl Vmas {
         self.areas.insert(index, vma);
     }
 
-    /// Cuts the area that holds `at` behind its first page into two.
-    pub fn split(&mut self, at: u64) {
+    /// Cuts the area that holds `at` behind its first page into two, which are as new.
+    pub fn split(&mut self, at: u64, turns: Turns) {
         let index = self.areas.partition_point(|vma| vma.end <= at);
         let Some(vma) = self.areas.get_mut(index).filter(|vma| vma.start < at && at < vma.end) else {
             return;
         };
-        let right = Vma { start: at, offset: vma.offset_of(at), ..*vma };
-        vma.end = at;
+        let right = Vma { start: at, offset: vma.offset_of(at), turns, ..*vma };
+        (vma.end, vma.turns) = (at, turns);
         self.areas.insert(index + 1, right);
+    }
+
+    /// Makes room for a turn behind this one among the areas of a file.
+    pub fn shift_behind(&mut self, file: Root, turn: u64) {
+        for area in &mut self.areas {
+            let later = area.file.is_some_and(|area| area.root == file) && area.turns.file > turn;
+            area.turns.file += u64::from(later);
+        }
     }
 
     /// Takes away the areas within `start..end`, at whose ends areas were cut before.
@@ -284,12 +305,12 @@ impl Vmas {
         end
     }
 
-    /// Joins the areas that meet at `at`.
-    pub fn merge(&mut self, at: u64) {
+    /// Joins the areas that meet at `at` to one that is as new.
+    pub fn merge(&mut self, at: u64, turns: Turns) {
         let index = self.areas.partition_point(|vma| vma.end <= at);
         let right = self.areas.remove(index);
         let left = &mut self.areas[index - 1];
-        left.end = right.end;
+        (left.end, left.turns) = (right.end, turns);
         if left.anon.is_none() && right.anon.is_some() {
             (left.anon, left.root) = (right.anon, right.root);
         }
@@ -298,7 +319,7 @@ impl Vmas {
 
 #[cfg(test)]
 mod tests {
-    use super::{AnonVma, Joining, Protection, ThpAdvice, Vma, Vmas};
+    use super::{AnonVma, Joining, Protection, ThpAdvice, Turns, Vma, Vmas};
     use crate::machine::frames::Root;
 
     fn area(start: u64, end: u64) -> Vma {
@@ -314,6 +335,7 @@ mod tests {
             file: None,
             anon: None,
             hugetlb: None,
+            turns: Turns::default(),
         }
     }
 
@@ -346,14 +368,14 @@ mod tests {
     fn areas_split_and_merge_where_they_are_alike() {
         let mut vmas = Vmas::default();
         vmas.insert(area(0, 512));
-        vmas.split(256);
-        vmas.split(257);
+        vmas.split(256, Turns::default());
+        vmas.split(257, Turns::default());
         vmas.update(256, 257, |vma| vma.protection = Protection::READ);
         assert_eq!(vmas.all().len(), 3);
         assert_eq!(joint(&vmas, 0, 512), None);
         vmas.update(256, 257, |vma| vma.protection = Protection::READ_WRITE);
         while let Some(at) = joint(&vmas, 0, 512) {
-            vmas.merge(at);
+            vmas.merge(at, Turns::default());
         }
         assert_eq!(vmas.all(), &[area(0, 512)]);
     }
@@ -377,7 +399,7 @@ mod tests {
         vmas.prepare_anon(8, || 1);
         vmas.update(8, 16, |vma| vma.locked = false);
         assert_eq!(joint(&vmas, 0, 16), Some(8));
-        vmas.merge(8);
+        vmas.merge(8, Turns::default());
         assert_eq!(vmas.all().len(), 1);
         assert_eq!((vmas.all()[0].root, vmas.all()[0].anon.map(|anon| anon.id)), (Root(2), Some(1)));
         let mut apart = Vmas::default();
@@ -393,7 +415,7 @@ mod tests {
     fn areas_with_memory_of_their_own_stay_apart() {
         let mut vmas = Vmas::default();
         vmas.insert(area(0, 16));
-        vmas.split(8);
+        vmas.split(8, Turns::default());
         vmas.update(0, 8, |vma| vma.locked = true);
         vmas.prepare_anon(0, || 1);
         vmas.update(0, 8, |vma| vma.locked = false);

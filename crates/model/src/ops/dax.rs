@@ -54,6 +54,7 @@ pub fn map(m: &Machine, mm: &Mm, (start, pages): (u64, u64), request: Request) -
         file: Some(FileArea { root, shared }),
         anon: None,
         hugetlb: None,
+        turns: m.next_turns(),
     });
     Ok(())
 }

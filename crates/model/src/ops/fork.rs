@@ -25,7 +25,8 @@ pub fn fork(m: &Machine, parent: &Mm) -> Result<Rc<Mm>, Errno> {
     for area in &areas {
         // An area without an anon_vma has nothing that faults would not bring again: it is not looked at.
         let anon = area.anon.map(|_| AnonVma { id: m.add_anon_vma(), inherited: true });
-        let own = Vma { locked: false, anon, hugetlb: area.hugetlb.map(hugetlb::copied), ..*area };
+        let turns = m.turns_of_copy(parent, area);
+        let own = Vma { locked: false, anon, hugetlb: area.hugetlb.map(hugetlb::copied), turns, ..*area };
         child.vmas.borrow_mut().insert(own);
         m.join_root(own.root, child.id);
         if let Some(file) = own.file {
@@ -137,6 +138,7 @@ fn copy_ptes(m: &Machine, parent: &Mm, child: &Mm, own: &Vma, (start, end): (u64
 fn share_swapped(m: &Machine, parent: &Mm, child: &Mm, (at, len): (u64, u64), entry: Entry) {
     let shared = entry.without_exclusive();
     m.swap.use_slots(entry.slot(), len as u32);
+    m.swap.enter_behind(parent.id, child.id);
     parent.table.set_run(at, len, shared);
     child.table.set_run(at, len, shared);
 }

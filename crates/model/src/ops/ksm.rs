@@ -136,8 +136,7 @@ fn look_at(m: &Machine, spot: Spot<'_>, page: Pfn, candidates: &mut UnstableTree
     if own && m.ksm.shared_at(spot.key()) == Some(page) {
         return;
     }
-    let first = m.policy.ksm_asks_change_first;
-    if first && !own {
+    if m.policy.ksm_skips_changed && !own {
         m.ksm.unlink(spot.key());
         if !m.ksm.is_unchanged(spot.key(), content) {
             return;
@@ -152,7 +151,7 @@ fn look_at(m: &Machine, spot: Spot<'_>, page: Pfn, candidates: &mut UnstableTree
         }
         return;
     }
-    if !first && !m.ksm.is_unchanged(spot.key(), content) {
+    if !m.policy.ksm_skips_changed && !m.ksm.is_unchanged(spot.key(), content) {
         return;
     }
     let compare = |other| {

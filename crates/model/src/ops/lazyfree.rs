@@ -11,8 +11,6 @@ use crate::machine::Machine;
 use crate::machine::frames::FolioFlag;
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Entry, Pmd};
-use crate::policy::LazyFreeCount;
-use crate::query::{Query, Tally};
 use crate::units::{Folio, Level, PageRange};
 
 /// Drops a folio from all areas that may map it. The caller isolated it and holds a reference.
@@ -43,10 +41,16 @@ fn drop_from(m: &Machine, folio: Folio, place: &Place) -> Result<(), Why> {
             if !entry.is_present() || entry.is_zero() || entry.page() != folio.head {
                 continue;
             }
-            if m.policy.lazyfree_drops_pmd && may_drop(m, folio, entry).is_ok() {
-                drop_pmd(m, folio, place, at);
-                dropped = true;
-                continue;
+            if m.policy.lazyfree_drops_pmd {
+                match may_drop(m, folio, entry) {
+                    Ok(()) => {
+                        drop_pmd(m, folio, place, at);
+                        dropped = true;
+                        continue;
+                    }
+                    Err(why) if m.policy.lazyfree_keeps_pmd => return Err(why),
+                    Err(_) => {}
+                }
             }
             split_pmd::split_pmd(m, mm, &place.vma, at);
         }
@@ -85,11 +89,7 @@ fn may_drop(m: &Machine, folio: Folio, entry: Entry) -> Result<(), Why> {
     if !entry.is_clean() || m.frames.has_flag(folio, FolioFlag::Dirty) {
         return Err(Why::Written);
     }
-    let mappings = match m.policy.lazyfree_counts {
-        LazyFreeCount::FirstPage => m.ask(Query::PageMapcount, folio.head, &mut Tally::off()).value(),
-        LazyFreeCount::Folio => None,
-    };
-    let expected = 1 + mappings.unwrap_or_else(|| m.expected_refcount(folio));
+    let expected = 1 + m.expected_refcount(folio);
     let refcount = i64::from(m.refcount(folio));
     if refcount == expected { Ok(()) } else { Err(Why::Held { refcount, expected }) }
 }

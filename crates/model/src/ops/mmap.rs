@@ -20,6 +20,7 @@ pub fn map(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Protect
         file: None,
         anon: None,
         hugetlb: None,
+        turns: m.next_turns(),
     };
     mm.vmas.borrow_mut().insert(vma);
 }
@@ -58,6 +59,7 @@ pub fn map_file(
         file: Some(FileArea { root: part.file, shared: part.shared }),
         anon: None,
         hugetlb: None,
+        turns: m.next_turns(),
     };
     mm.vmas.borrow_mut().insert(vma);
 }

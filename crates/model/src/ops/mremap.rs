@@ -79,7 +79,7 @@ fn move_area(m: &Machine, mm: &Mm, from: u64, to: u64, pages: u64) -> Outcome {
     // and mm/vma.c, v2.6.39 to v7.2), so that it becomes one with its neighbours there.
     let unused = area.anon.is_none() && area.file.is_none() && area.hugetlb.is_none();
     let offset = if unused { to } else { area.offset_of(from) };
-    let new = Vma { start: to, end: to + pages, offset, ..area };
+    let new = Vma { start: to, end: to + pages, offset, turns: m.next_turns(), ..area };
     split_across(m, mm, &area, from, pages);
     if area.hugetlb.is_some() {
         hugetlb::give_up_promises(mm, &area);

@@ -16,7 +16,7 @@ use crate::machine::frames::FolioFlag;
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::{Machine, Mm};
-use crate::policy::{ReclaimSplits, SharedTest};
+use crate::policy::{ReclaimSplits, ReclaimSplitsFiles, SharedTest};
 use crate::query::{Answer, Query, Tally};
 use crate::units::{Folio, Kind, Level, PageRange, Pfn};
 
@@ -238,6 +238,9 @@ fn is_accessed(folio: Folio, places: &[Place]) -> bool {
 
 fn swap_out(m: &Machine, folio: Folio, places: &[Place]) -> Result<Next, Why> {
     if m.frames.has_flag(folio, FolioFlag::LazyFree) {
+        if folio.is_large() && m.policy.reclaim_splits_files == ReclaimSplitsFiles::All {
+            return split::split(m, folio, Request::PAGES).map(|()| Next::Pieces);
+        }
         return lazyfree::drop_folio(m, folio, places).map(|()| Next::Done);
     }
     if !m.swap.holds(folio) {
@@ -310,6 +313,7 @@ fn unmap(m: &Machine, folio: Folio, place: &Place) {
         m.swap.use_slots(slot, 1);
         let by = m.removing(mm, &place.vma, folio, 1);
         mm.table.set(at, Entry::swap(slot, exclusive));
+        m.swap.enter(mm.id);
         let lost = m.rmap().folio_remove_rmap_ptes(folio, page, &by);
         m.after_removal(folio, Level::Pte, lost);
         m.put_refs(folio, m.scheme.references_of_removed(1, &by));

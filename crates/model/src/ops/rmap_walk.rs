@@ -22,12 +22,22 @@ pub struct Place {
     pub end: u64,
 }
 
-/// The areas that may map a folio, address spaces in the order in which they came to share it.
+/// The areas that may map a folio, in the order in which reverse mapping finds them: by the offset at which they begin,
+/// then by their turn.
 pub fn places(m: &Machine, folio: Folio) -> Vec<Place> {
     let mut places = Vec::new();
     each_place(m, folio, |mm, vma, (start, end)| {
         places.push(Place { mm: Rc::clone(mm), vma: *vma, start, end });
     });
+    match folio.kind {
+        // Where a merged page is mapped is noted address by address.
+        Kind::Ksm => {}
+        Kind::Anon | Kind::Zero => places.sort_by_key(|place| (place.vma.offset, place.vma.turns.anon)),
+        Kind::File | Kind::Shmem | Kind::Device => {
+            places.sort_by_key(|place| (place.vma.offset, place.vma.turns.file));
+        }
+        Kind::Hugetlb => places.sort_by_key(|place| (place.vma.offset, place.vma.turns.anon)),
+    }
     places
 }
 

@@ -213,7 +213,7 @@ pub fn swapoff(m: &Machine) -> Outcome {
         return Err(Errno::Einval);
     }
     shmem_swap::swapoff(m)?;
-    for mm in m.mms() {
+    for mm in m.swap.mms().into_iter().filter_map(|id| m.mm(id)) {
         let areas = mm.vmas.borrow().all().to_vec();
         for area in &areas {
             bring_back(m, &mm, area)?;

@@ -27,7 +27,7 @@ fn cut_at(m: &Machine, mm: &Mm, at: u64) -> Outcome {
         split_pmd::split_pmd(m, mm, &vma, at);
     }
     let across = folios_across(m, mm, &vma, at);
-    mm.vmas.borrow_mut().split(at);
+    mm.vmas.borrow_mut().split(at, m.next_turns());
     let (left, right) = (Vma { end: at, ..vma }, Vma { start: at, offset: vma.offset_of(at), ..vma });
     for folio in across {
         let pages = (m.pages_in_vma(mm, &left, folio), m.pages_in_vma(mm, &right, folio));
@@ -53,7 +53,7 @@ pub fn merge(m: &Machine, mm: &Mm, start: u64, end: u64) {
             let pages = (m.pages_in_vma(mm, &left, folio), m.pages_in_vma(mm, &right, folio));
             count_references(m, folio, m.scheme.merge_vmas(m.counters(), folio, pages.0, pages.1));
         }
-        mm.vmas.borrow_mut().merge(at);
+        mm.vmas.borrow_mut().merge(at, m.next_turns());
     }
 }
 

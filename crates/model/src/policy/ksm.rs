@@ -9,15 +9,15 @@ macro_rules! ksm_rows {
             (FIRST, None, "stable_tree_append(), mm/ksm.c (v4.3)"),
             (at(4, 13), Some(256), "stable_tree_search(), mm/ksm.c, Linux commit 2c653d0ee2ae (v4.13)"),
         ],
-        /// ksmd looks for a merged page only for pages that did not change since its last look.
-        ksm_asks_change_first: bool = [
-            (FIRST, false, "cmp_and_merge_page(), mm/ksm.c (v5.10, v6.1)"),
-            (at(6, 11), true, "cmp_and_merge_page(), mm/ksm.c (v6.12), \"mm/ksm: don't waste time searching stable tree for fast changing page\""),
-        ],
         /// ksmd splits a THP when two of its own pages are alike, instead of giving up.
         ksm_splits_thp: bool = [
             (FIRST, false, "cmp_and_merge_page(), mm/ksm.c (v4.5)"),
             (at(4, 17), true, "cmp_and_merge_page(), mm/ksm.c, Linux commit 77da2ba0648a (v4.17)"),
+        ],
+        /// ksmd leaves a page alone that changed since the last pass; before, it looked first whether a merged page is like it.
+        ksm_skips_changed: bool = [
+            (FIRST, false, "cmp_and_merge_page(), mm/ksm.c (v2.6.39, v5.10, v6.1)"),
+            (at(6, 11), true, "cmp_and_merge_page(), mm/ksm.c (v6.12, v7.2), Linux commit d58a361b0350 (v6.11)"),
         ],
         /// A write to a merged page that nobody else maps takes it, instead of a copy.
         ksm_reuse: bool = [

@@ -42,20 +42,24 @@ macro_rules! reclaim_rows {
             (FIRST, true, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v5.10, v6.1)"),
             (at(6, 9), false, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v6.12; start unverified)"),
         ],
-        /// Which entries have to explain the references on a folio that MADV_FREE gave up.
-        lazyfree_counts: LazyFreeCount = [
-            (FIRST, LazyFreeCount::FirstPage, "try_to_unmap_one(), mm/rmap.c (v5.10.223, v6.1)"),
-            (at(6, 10), LazyFreeCount::Folio, "try_to_unmap_one(), mm/rmap.c (v6.12; start unverified)"),
-        ],
         /// A PMD-mapped folio that MADV_FREE gave up is dropped whole; before, its PMD was split first.
         lazyfree_drops_pmd: bool = [
             (FIRST, false, "try_to_unmap_one(), mm/rmap.c (v6.1)"),
-            (at(6, 11), true, "unmap_huge_pmd_locked(), mm/huge_memory.c (v6.12), Linux commit 735ecdfaf4e8 (v6.11; release unverified)"),
+            (at(6, 11), true, "unmap_huge_pmd_locked(), mm/huge_memory.c (v6.12), Linux commit 735ecdfaf4e8 (posted 2024-06-22, after v6.10-rc4)"),
+            (Release::new(6, 12, 117), false, "\"mm/rmap: don't discard lazyfree THPs at PMD level\" (ChangeLog-6.12.117)"),
+            (at(6, 13), true, "unmap_huge_pmd_locked(), mm/huge_memory.c (6.16.12, 6.17.13, 6.18.15 as they ran)"),
+            (Release::new(6, 18, 44), false, "6.18.44 as it ran (6.18.15 does it still; start of the backport unverified)"),
+            (at(6, 19), true, "unmap_huge_pmd_locked(), mm/huge_memory.c (v7.2.13, v7.3)"),
+        ],
+        /// Where it cannot be dropped whole its PMD stays; before, the PMD was split and each page looked at.
+        lazyfree_keeps_pmd: bool = [
+            (FIRST, false, "try_to_unmap_one(), mm/rmap.c (v6.12)"),
+            (at(6, 15), true, "try_to_unmap_one(), mm/rmap.c (v7.2), \"mm: avoid splitting pmd for lazyfree pmd-mapped THP in try_to_unmap\" (posted 2025-02-14, after v6.14-rc2)"),
         ],
         /// A folio that MADV_FREE gave up stays so when it is not dropped because somebody holds it.
         lazyfree_outlives_holders: bool = [
             (FIRST, false, "try_to_unmap_one(), mm/rmap.c (v5.10.223, v6.12)"),
-            (at(6, 14), true, "try_to_unmap_one(), mm/rmap.c (v7.2; start unverified)"),
+            (at(6, 15), true, "try_to_unmap_one(), mm/rmap.c (v7.2), \"mm: set folio swapbacked iff folios are dirty in try_to_unmap_one\" (posted 2025-02-14, after v6.14-rc2)"),
         ],
         /// Pages that may be pinned are not put into the swap cache.
         reclaim_refuses_pinned: bool = [
@@ -85,7 +89,7 @@ macro_rules! reclaim_rows {
             (at(7, 0), SwapInFrees::UnlessExclusive, "do_swap_page(), mm/memory.c (v7.2.13), Linux commit 4b34f1d82c65 (posted 2025-12-20, after v6.18; release unverified)"),
             (at(7, 3), SwapInFrees::IfExclusive, "do_swap_page(), should_try_to_free_swap(), mm/memory.c (v7.3-rc7)"),
         ],
-        /// Which large folios of the page cache reclaim splits before it looks at them.
+        /// Which large folios that do not go to swap as anonymous memory does reclaim splits before it looks at them.
         reclaim_splits_files: ReclaimSplitsFiles = [
             (FIRST, ReclaimSplitsFiles::All, "shrink_page_list(), mm/vmscan.c (v5.10)"),
             (at(5, 19), ReclaimSplitsFiles::Shmem, "shrink_folio_list(), mm/vmscan.c (v6.1), Linux commit 820c4e2e6f51 (v5.19; release unverified)"),

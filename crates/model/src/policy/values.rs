@@ -136,15 +136,6 @@ pub enum SharedTest {
     MaybeShared,
 }
 
-/// Which entries have to explain the references on a folio that MADV_FREE gave up, before it is dropped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LazyFreeCount {
-    /// Those of its first page, which no large folio that is mapped by PTEs passes.
-    FirstPage,
-    /// All.
-    Folio,
-}
-
 /// What becomes of a place on the deferred split queue when a folio is migrated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MigrateQueue {
@@ -190,7 +181,7 @@ pub enum SwapInFrees {
 /// Which large folios of the page cache reclaim splits before it looks at them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReclaimSplitsFiles {
-    /// All.
+    /// All, and folios that MADV_FREE gave up.
     All,
     /// Those of shared memory.
     Shmem,

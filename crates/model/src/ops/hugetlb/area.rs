@@ -40,6 +40,7 @@ pub fn map(
         file: None,
         anon: None,
         hugetlb: Some(HugetlbArea { shared, owner: !shared, robbed: false }),
+        turns: m.next_turns(),
     });
     Ok(())
 }
