@@ -62,9 +62,12 @@ impl Group {
         let root = match mounted(version) {
             Some(root) => root,
             None if crate::is_guest() => {
-                // What is charged to groups that are gone keeps their hierarchy: above all the page cache.
-                let give_up_caches = |_: &io::Error| drop(fs::write("/proc/sys/vm/drop_caches", "3"));
-                let made = eventually(|| Mount::cgroups(version).inspect_err(give_up_caches));
+                // What is charged to a group that is gone keeps its hierarchy: page cache, and pages in batches.
+                let give_up = |_: &io::Error| {
+                    mapcount_kernel::inspect::drain_lru();
+                    let _ = fs::write("/proc/sys/vm/drop_caches", "3");
+                };
+                let made = eventually(|| Mount::cgroups(version).inspect_err(give_up));
                 let made = made.map_err(|error| missing(format!("mount: {error}")))?;
                 mount.insert(made).path().to_owned()
             }
@@ -83,7 +86,9 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         // Its processes are gone; what is charged to it is reclaimed or goes to the parent.
-        let _ = fs::remove_dir(&self.folder);
+        if let Err(error) = eventually(|| fs::remove_dir(&self.folder)) {
+            eprintln!("cgroup: {}: {error}", self.folder.display());
+        }
         if let Some(mount) = &self.mount {
             let _ = fs::write(mount.path().join("cgroup.subtree_control"), "-memory");
         }
