@@ -78,6 +78,8 @@ pub(crate) struct Eligible {
     pub(crate) eligible: bool,
     /// MADV_HUGEPAGE asked for huge pages.
     pub(crate) advised: bool,
+    /// It has pages of the hugetlb pool.
+    pub(crate) hugetlb: bool,
 }
 
 /// The areas of a process in any of `windows`.
@@ -89,13 +91,14 @@ pub(crate) fn eligible(pid: u32, windows: &[Window]) -> io::Result<Vec<Eligible>
         if let Some((start, end, _)) =
             header(line).filter(|_| !line.first().is_some_and(u8::is_ascii_uppercase))
         {
-            areas.push(Eligible { start, end, eligible: false, advised: false });
+            areas.push(Eligible { start, end, eligible: false, advised: false, hugetlb: false });
             told = None;
         } else if let (Some(rest), Some(area)) = (line.strip_prefix(b"THPeligible:"), areas.last_mut()) {
             area.eligible = rest.trim_ascii() == b"1";
             told = Some(area.eligible);
         } else if let (Some(flags), Some(area)) = (line.strip_prefix(b"VmFlags:"), areas.last_mut()) {
-            area.advised = flags.split(|byte| *byte == b' ').any(|flag| flag == b"hg");
+            let has = |name: &[u8]| flags.split(|byte| *byte == b' ').any(|flag| flag == name);
+            (area.advised, area.hugetlb) = (has(b"hg"), has(b"ht"));
             area.eligible = told.unwrap_or(area.advised);
         }
     }

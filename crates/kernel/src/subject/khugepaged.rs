@@ -193,7 +193,7 @@ mod tests {
     use crate::procfs::smaps::Eligible;
 
     fn area(start: u64, end: u64, advised: bool) -> Eligible {
-        Eligible { start: start * PMD, end: end * PMD, eligible: true, advised }
+        Eligible { start: start * PMD, end: end * PMD, eligible: true, advised, hugetlb: false }
     }
 
     #[test]

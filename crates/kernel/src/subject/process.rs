@@ -5,6 +5,7 @@ use mapcount_script::diagnostic::{Diagnostic, Span};
 
 use super::shared::{Op, Reply, request};
 use super::{Ended, Held, Live, PAGE, PMD_ORDER, Subject, Trouble, errno, lost};
+use crate::procfs::smaps::eligible;
 
 /// MADV_POPULATE_READ and MADV_POPULATE_WRITE (5.14), MADV_COLLAPSE (6.1), MADV_COLD and MADV_PAGEOUT (5.4).
 const MADV_COLD: i32 = 20;
@@ -79,7 +80,7 @@ impl Subject {
             ProcessVerb::Put(region) | ProcessVerb::Unpin(region) => {
                 return self.drop_hold(name, region, matches!(verb, ProcessVerb::Unpin(_)));
             }
-            ProcessVerb::SplitPmd(region) if self.process(name)?.huge.contains(region.mapping.as_str()) => {
+            ProcessVerb::SplitPmd(region) if self.has_huge_pages(name, region)? => {
                 // An area of huge pages that was cut would not become one again; to cut a huge page is refused.
                 let (start, _) = pages(region)?;
                 let inside = start - start % (PAGE << PMD_ORDER) + PAGE;
@@ -89,6 +90,19 @@ impl Subject {
         };
         let [result, _] = self.ask(name, op, arguments)?;
         Ok(Ended::With(errno::outcome(result)))
+    }
+
+    /// Whether a region begins with pages of the hugetlb pool. Other areas may have come to their window by mremap(2).
+    fn has_huge_pages(&self, name: &Name, region: &Region) -> Result<bool, Trouble> {
+        let process = self.process(name)?;
+        let Some(window) = process.windows.get(region.mapping.as_str()) else { return Ok(false) };
+        if !process.huge.contains(region.mapping.as_str()) {
+            return Ok(false);
+        }
+        let (start, _) = self.region(name, region)?;
+        let areas = eligible(process.pid.cast_unsigned(), &[*window])
+            .map_err(|error| Trouble::Lost(format!("smaps of {}: {error}", name.as_str())))?;
+        Ok(areas.iter().any(|area| area.hugetlb && area.start <= start && start < area.end))
     }
 
     /// Asks a process to do something.
