@@ -60,6 +60,10 @@ pub struct FileArea {
     pub root: Root,
     /// Writes go to the file (MAP_SHARED), not to copies of its pages.
     pub shared: bool,
+    /// VM_ACCOUNT: its private copies were promised memory when it allowed writing first, which stays so
+    /// (`mprotect_fixup()`, mm/mprotect.c, v2.6.39 to v7.2). Private anonymous memory of scenarios is mapped with
+    /// MAP_NORESERVE.
+    pub accounted: bool,
 }
 
 /// Where an area is among those of one root that begin at the same offset: reverse mapping finds the one with the lowest

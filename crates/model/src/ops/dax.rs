@@ -51,7 +51,7 @@ pub fn map(m: &Machine, mm: &Mm, (start, pages): (u64, u64), request: Request) -
         locked: false,
         mergeable: false,
         root,
-        file: Some(FileArea { root, shared }),
+        file: Some(FileArea { root, shared, accounted: false }),
         anon: None,
         hugetlb: None,
         turns: m.next_turns(),

@@ -47,6 +47,7 @@ pub fn map_file(
 ) {
     m.join_root(part.file, mm.id);
     let root = if part.shared { part.file } else { m.add_root(mm.id) };
+    let accounted = !part.shared && protection.write;
     let vma = Vma {
         start,
         end: start + pages,
@@ -56,7 +57,7 @@ pub fn map_file(
         locked: false,
         mergeable: false,
         root,
-        file: Some(FileArea { root: part.file, shared: part.shared }),
+        file: Some(FileArea { root: part.file, shared: part.shared, accounted }),
         anon: None,
         hugetlb: None,
         turns: m.next_turns(),

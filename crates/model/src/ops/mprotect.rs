@@ -31,7 +31,12 @@ pub fn protect(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Pro
             if outcome.is_err() {
                 break;
             }
-            mm.vmas.borrow_mut().update(at, stop, |vma| vma.protection = protection);
+            mm.vmas.borrow_mut().update(at, stop, |vma| {
+                vma.protection = protection;
+                if let Some(area) = vma.file.as_mut().filter(|area| !area.shared) {
+                    area.accounted |= protection.write;
+                }
+            });
             vma::merge(m, mm, at, stop);
             change_entries(m, mm, (at, stop), protection, writes_unasked(m, &area));
             let becomes_writable = protection.write && !area.protection.write;

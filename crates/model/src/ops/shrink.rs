@@ -67,12 +67,12 @@ pub fn shared_memory(m: &Machine) {
     }
 }
 
-/// The large folio where the huge page begins in which a file ends, if it does not end with one.
+/// The large folio that a file ends in. Some kernels look for it where the huge page begins in which the file ends.
 fn last_large(m: &Machine, file: &File) -> Option<Folio> {
     let pages = u64::from(m.pmd_order().pages());
-    let start = file.size.get() & !(pages - 1);
-    if start == file.size.get() {
-        return None;
-    }
-    file.cache.folio_from(m, start, start + 1).map(|(_, folio)| folio).filter(|folio| folio.is_large())
+    let size = file.size.get();
+    let start = if m.policy.shrinker_finds_the_end { size } else { size & !(pages - 1) };
+    let (index, folio) = file.cache.folio_from(m, start, start + 1)?;
+    let ends_inside = if m.policy.shrinker_finds_the_end { index < size } else { start < size };
+    Some(folio).filter(|folio| folio.is_large() && ends_inside)
 }

@@ -67,6 +67,11 @@ macro_rules! file_rows {
             (FIRST, true, "shmem_getpage_gfp(), mm/shmem.c (v5.10), shmem_get_folio_gfp() (v6.1)"),
             (at(6, 12), false, "shmem_get_folio_gfp(), mm/shmem.c (v6.12; start unverified)"),
         ],
+        /// The shrinker splits the large folio that the file ends in; before, the one at the start of that huge page.
+        shrinker_finds_the_end: bool = [
+            (FIRST, false, "shmem_unused_huge_shrink(), mm/shmem.c (v6.1); 6.18.15 and 6.18.44 as they ran"),
+            (at(6, 19), true, "shmem_unused_huge_shrink(), mm/shmem.c (v7.2; 6.12.117 has it, where folios of one size make no difference); 6.19.14 as it ran"),
+        ],
         /// So is one whose large folio is smaller.
         shrinker_knows_sizes: bool = [
             (FIRST, false, "shmem_get_folio_gfp(), mm/shmem.c (v6.1)"),
