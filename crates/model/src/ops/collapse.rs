@@ -6,6 +6,7 @@
 
 mod assemble;
 mod file;
+mod node;
 mod remap;
 mod scan;
 mod stop;

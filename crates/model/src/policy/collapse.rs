@@ -9,6 +9,11 @@ macro_rules! collapse_rows {
             (FIRST, false, "madvise_behavior_valid(), mm/madvise.c (v5.19)"),
             (at(6, 1), true, "madvise_collapse(), mm/khugepaged.c (v6.1)"),
         ],
+        /// The new folio is on the node that has most of the pages; before, on that of the first one.
+        collapse_finds_node: bool = [
+            (FIRST, false, "khugepaged_scan_pmd(), mm/huge_memory.c (v2.6.39)"),
+            (at(3, 13), true, "khugepaged_find_target_node(), mm/huge_memory.c (v4.4), Linux commit 9f1b868a13ac (\"mm: thp: khugepaged: add policy for finding target node\", v3.13; release unverified)"),
+        ],
         /// Which PTEs have to be writable before a range is collapsed.
         collapse_writable: CollapseWritable = [
             (FIRST, CollapseWritable::All, "__collapse_huge_page_isolate(), mm/huge_memory.c (v2.6.39)"),

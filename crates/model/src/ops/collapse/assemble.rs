@@ -5,7 +5,7 @@
 //! v5.10, v6.12, v7.2); `map_anon_folio_pte_nopf()` (mm/memory.c, v7.2).
 
 use super::scan::{self, Limits, Run, Stage, runs};
-use super::{Stop, Target, Who};
+use super::{Stop, Target, Who, node};
 use crate::event::Phase;
 use crate::field::Field;
 use crate::machine::Machine;
@@ -20,6 +20,7 @@ pub(super) fn assemble(m: &Machine, target: Target<'_>, who: Who, swapped: u32) 
     let Target { area, at, order, .. } = target;
     let mapping = Mapping { root: area.root, index: area.offset_of(at) };
     let new = m.alloc(order, mapping).ok_or(Stop::NoMemory)?;
+    node::place(m, target, new);
     let outcome = fill(m, target, who, swapped, new);
     if outcome.is_err() {
         m.put_refs(new, 1);

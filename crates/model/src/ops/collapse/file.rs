@@ -5,7 +5,7 @@
 //! `collapse_single_pmd()` (v7.2); `hugepage_vma_check()` (v4.8, v5.10, v6.1), `__thp_vma_allowable_orders()` (v6.12, v7.2).
 
 use super::stop::Stop;
-use super::{Target, Who, remap};
+use super::{Target, Who, node, remap};
 use crate::event::Phase;
 use crate::field::Field;
 use crate::machine::Machine;
@@ -169,6 +169,7 @@ fn check_references(m: &Machine, heads: PageRange) -> Result<(), Stop> {
 /// Takes the folios out of all page tables and puts one in their place, holes filled with zeroes.
 fn assemble(m: &Machine, target: Target<'_>, file: &File, index: u64, who: Who) -> Result<(), Stop> {
     let new = m.alloc_for_file(file, target.order).ok_or(Stop::NoMemory)?;
+    node::place_file(m, file, index, new);
     let frozen = m.policy.collapse_freezes_new_folio;
     if frozen {
         m.counters().set(Field::Refcount, new.head, 0);
