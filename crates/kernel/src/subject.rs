@@ -222,6 +222,7 @@ impl Subject {
         }
         self.next_window = WINDOW;
         self.drains = true;
+        self.drain.come_back();
         self.merges = false;
         let pid = self.zygote.spawn(0).map_err(|silent| lost(silent, "the first process"))?;
         let first = Live::new(0, pid, BTreeMap::new());
@@ -259,7 +260,14 @@ impl Subject {
     pub fn step(&mut self, step: &Step) -> Result<Ended, Trouble> {
         match &step.action {
             Action::Process { name, verb } => self.process_verb(name, verb, step.span),
-            Action::Kernel(verb) => self.kernel_verb(verb, step.span),
+            Action::Kernel(verb) => {
+                self.drain.come_back();
+                let ended = self.kernel_verb(verb, step.span);
+                if !self.drains {
+                    self.drain.step_aside();
+                }
+                ended
+            }
         }
     }
 
@@ -355,7 +363,13 @@ impl Subject {
 
     fn set_batches(&mut self, batches: Batches) {
         match batches {
-            Batches::Hold => self.drains = false,
+            Batches::Hold => {
+                // What the driver itself has there must not count.
+                if self.drains {
+                    self.drain.thoroughly();
+                }
+                self.drains = false;
+            }
             Batches::Auto => self.drains = true,
             Batches::Drain => self.drain.thoroughly(),
         }
