@@ -95,6 +95,7 @@ pub(super) fn unmap_file(m: &Machine, folio: Folio, place: &Place) {
             let by = m.removing(mm, &place.vma, folio, pages.len);
             mm.table.set_run(at, len, Entry::NONE);
             m.rmap().folio_remove_rmap_ptes(folio, pages, &by);
+            unlock(m, &place.vma, pages, Level::Pte);
             m.put_refs(folio, m.scheme.references_of_removed(pages.len, &by));
         }
         at += len;
@@ -126,8 +127,17 @@ fn unmap_ptes(
     mm.table.set_run(at, u64::from(pages.len), entry.to_migration(exclusive));
     let lost = m.rmap().folio_remove_rmap_ptes(folio, pages, &by);
     m.after_removal(folio, Level::Pte, lost);
+    unlock(m, &place.vma, pages, Level::Pte);
     m.put_refs(folio, m.scheme.references_of_removed(pages.len, &by));
     u64::from(alike)
+}
+
+/// What a locked area does with pages that leave it for a while: what waits to be unlocked is drained at once.
+fn unlock(m: &Machine, vma: &Vma, pages: PageRange, level: Level) {
+    m.munlock_unmapped(vma, pages, level);
+    if vma.locked {
+        m.mlock_drain();
+    }
 }
 
 /// How many of these pages, from the first on, are marked as it is.
@@ -160,6 +170,7 @@ fn unmap_pmd(m: &Machine, folio: Folio, place: &Place, (at, entry): (u64, Entry)
     }
     let lost = m.rmap().folio_remove_rmap_pmd(folio, &by);
     m.after_removal(folio, Level::Pmd, lost);
+    unlock(m, vma, head, Level::Pmd);
     m.put_refs(folio, m.scheme.references_of_removed(1, &by));
 }
 

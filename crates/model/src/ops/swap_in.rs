@@ -133,7 +133,7 @@ fn prepare_exclusive(
 ) -> Prepared {
     let frees = m.policy.swap_in_frees;
     // A batch may hold the reference that makes the page look shared.
-    if writes && frees != SwapInFrees::IfExclusive && m.holders.lru_batch().contains(&folio.head) {
+    if writes && frees != SwapInFrees::IfExclusive && !m.is_on_lru(folio) {
         m.lru_drain();
     }
     for slot in first.slot()..first.slot() + pages {
@@ -182,6 +182,7 @@ fn map(
     let references = m.scheme.references_of_added(pages.len, &by);
     m.get_refs(folio, references);
     m.rmap().folio_add_anon_rmap_ptes(folio, pages, &by, exclusive);
+    m.mlock_mapped(vma, pages);
     mm.table.set_run(start, u64::from(pages.len), Entry::present(pages.first, write));
     m.put_refs(folio, 1);
     m.phase(Phase::Mapped, Some(mm.id), folio.range());
@@ -196,6 +197,8 @@ pub fn swapon(m: &Machine, slots: u32) -> Outcome {
         return Err(Errno::Ebusy);
     }
     m.swap.turn_on(slots);
+    // What is known of the device until then goes (`set_blocksize()`, `invalidate_bdev()`, fs/block_dev.c, v5.10).
+    m.lru_drain();
     Ok(())
 }
 
