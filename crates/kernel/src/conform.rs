@@ -10,6 +10,7 @@ use mapcount_model::machine::Mode;
 use mapcount_model::profile::Profile;
 use mapcount_script::ast::{Action, Hold, KernelVerb, Scenario};
 use mapcount_script::diff::{self, Difference, Kind, diff, values};
+use mapcount_script::parse::parse;
 use mapcount_script::random::{Shape, generate, minimise};
 use mapcount_script::run::{
     self, Finding, FindingKind, Next, Runner, State, frame_history, observe, operation,
@@ -26,6 +27,9 @@ use left_out::leave_out;
 
 /// Looks at a state that differs before it is believed: what ends by itself has so many times as long.
 const ROUNDS: u32 = 7;
+
+/// Of so many random scenarios one holds LRU batches from its start on.
+const HOLDS_FROM_START: u64 = 3;
 
 /// How a scenario ended.
 #[derive(Clone, PartialEq, Debug)]
@@ -137,8 +141,13 @@ impl Conform {
             ..Shape::of(&self.profile)
         };
         let mut scenario = generate(seed, &shape);
+        if seed.is_multiple_of(HOLDS_FROM_START) {
+            let hold = parse(b"kernel: lru hold\n").expect("a step");
+            scenario.items.splice(0..0, hold.items);
+        }
+        let mut held = Held::default();
         let left_out =
-            leave_out(&mut scenario, |action| holds_batches(action).or_else(|| self.driven.lacks(action)));
+            leave_out(&mut scenario, |action| self.driven.lacks(action).or_else(|| held.lacks(action)));
         (scenario, left_out)
     }
 
@@ -330,9 +339,23 @@ fn drifted(seen: &trace::Step, (key, kernel, mapped): (&'static str, i64, i64)) 
     }
 }
 
-/// Why a random scenario holds no LRU batches. They are a CPU's: whatever runs on it fills and drains them, swapon(8) and
-/// the drop of a file's pages too, of which the model knows the part that written scenarios are about.
-fn holds_batches(action: &Action) -> Option<&'static str> {
-    let holds = matches!(action, Action::Kernel(KernelVerb::Lru(Hold::Hold)));
-    holds.then_some("held LRU batches are for written scenarios")
+/// Whether a random scenario holds LRU batches at this point.
+#[derive(Clone, Copy, Default)]
+struct Held(bool);
+
+impl Held {
+    /// Why a step is left out while batches are held: they are a CPU's, and these fill and drain those of another one, or
+    /// at a time that nobody knows.
+    fn lacks(&mut self, action: &Action) -> Option<&'static str> {
+        let Action::Kernel(verb) = action else { return None };
+        match verb {
+            KernelVerb::Lru(Hold::Hold) => self.0 = true,
+            KernelVerb::Lru(Hold::Auto) => self.0 = false,
+            KernelVerb::Ksm(_) | KernelVerb::Khugepaged(_) if self.0 => {
+                return Some("a daemon fills the batches of the CPU that it is on");
+            }
+            _ => {}
+        }
+        None
+    }
 }

@@ -12,6 +12,7 @@ use crate::field::Field;
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
+use crate::policy::MlockBatch;
 use crate::query::{Query, Tally};
 use crate::stats::Stat;
 use crate::units::{Folio, Level, PageRange, Pfn};
@@ -132,11 +133,32 @@ fn unmap_ptes(
     u64::from(alike)
 }
 
-/// What a locked area does with pages that leave it for a while: what waits to be unlocked is drained at once.
+/// What a locked area does with pages that leave it for a while: what waits to be unlocked is drained at once
+/// (`try_to_migrate_one()`, mm/rmap.c, v6.1). Up to 5.17 a page that migrates is not on the LRU, so that it only looks
+/// unlocked (`clear_page_mlock()`, mm/mlock.c, v5.10).
 fn unlock(m: &Machine, vma: &Vma, pages: PageRange, level: Level) {
+    let folio = m.folio(pages.first);
+    if m.policy.mlock_batch != MlockBatch::Own && !folio.is_large() {
+        return m.holders.set_mlocked(folio.head, false);
+    }
     m.munlock_unmapped(vma, pages, level);
     if vma.locked {
         m.mlock_drain();
+    }
+}
+
+/// What it does with small pages that come back (`remove_migration_pte()`, mm/migrate.c, v5.10, v6.1). Up to 5.17 the pieces
+/// of a folio that was split are taken from the LRU and put back.
+fn relock(m: &Machine, vma: &Vma, was_split: bool, pages: PageRange) {
+    if !vma.locked || m.policy.mlock_batch == MlockBatch::Own {
+        return;
+    }
+    for folio in pages.iter().map(|page| m.folio(page)).filter(|folio| !folio.is_large()) {
+        let locked = m.holders.is_mlocked(folio.head);
+        m.holders.set_mlocked(folio.head, true);
+        if was_split && !locked && m.is_on_lru(folio) {
+            m.lru_putback(folio);
+        }
     }
 }
 
@@ -209,6 +231,7 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
         restored = true;
         let row = remap_small(m, mm, vma, (at, place.end), (entry, target(entry.page())), drops_zeroes);
         if row > 0 {
+            relock(m, vma, folio.is_large(), PageRange::new(target(entry.page()), row as u32));
             at += row;
             continue;
         }
@@ -228,6 +251,7 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
         } else {
             m.rmap().folio_add_file_rmap_ptes(piece, pages, &by);
         }
+        relock(m, vma, folio.is_large(), pages);
         mm.table.set_run(at, u64::from(pages.len), present(m, entry, first));
         at += u64::from(pages.len);
     }

@@ -221,6 +221,8 @@ pub fn swapoff(m: &Machine) -> Outcome {
         swap_cache::try_free(m, m.folio(head));
     }
     m.swap.turn_off();
+    // With the device goes what is cached of it, the page that swapon read among it (`blkdev_put()`, fs/block_dev.c, v5.10).
+    m.lru_drain();
     Ok(())
 }
 
