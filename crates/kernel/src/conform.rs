@@ -354,6 +354,9 @@ impl Held {
             KernelVerb::Ksm(_) | KernelVerb::Khugepaged(_) if self.0 => {
                 return Some("a daemon fills the batches of the CPU that it is on");
             }
+            KernelVerb::Thp(_) | KernelVerb::Mthp(..) | KernelVerb::ShmemMthp(..) if self.0 => {
+                return Some("khugepaged drains the batches of all CPUs once it starts");
+            }
             _ => {}
         }
         None

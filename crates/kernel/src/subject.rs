@@ -229,7 +229,10 @@ impl Subject {
         self.live.insert(mapcount_script::run::FIRST_PROCESS.to_owned(), first);
         self.drain.thoroughly();
         let scans = |item: &Item| {
-            matches!(item, Item::Step(Step { action: Action::Kernel(KernelVerb::Khugepaged(_)), .. }))
+            // It drains all batches when it wakes.
+            let holds = KernelVerb::Lru(Batches::Hold);
+            matches!(item, Item::Step(Step { action: Action::Kernel(verb), .. })
+                if matches!(verb, KernelVerb::Khugepaged(_)) || *verb == holds)
         };
         if scenario.items.iter().any(scans) {
             self.rest_khugepaged(&Name::new(mapcount_script::run::FIRST_PROCESS))?;

@@ -179,6 +179,7 @@ fn reclaim_list(m: &Machine, pages: &[Pfn]) {
 
 /// Reclaims a folio that was isolated, with the reference that this took; it is dropped, or goes with what is `kept`.
 fn reclaim_isolated(m: &Machine, folio: Folio, kept: &mut Vec<Pfn>) {
+    let listed = m.holders.list().len();
     match reclaim_one(m, folio) {
         Ok(Next::Done) => m.put_refs(folio, 1),
         Ok(Next::Kept) => kept.push(folio.head),
@@ -190,16 +191,13 @@ fn reclaim_isolated(m: &Machine, folio: Folio, kept: &mut Vec<Pfn>) {
             }
         }
         Ok(Next::Pieces) => {
-            let mut pieces: Vec<Folio> =
-                folio.range().iter().filter_map(|page| m.frames.folio(page)).collect();
+            let mut pieces = m.holders.list().split_off(listed);
             if m.policy.reclaim_takes_last_piece_first {
-                pieces[1..].reverse();
+                pieces.reverse();
             }
+            reclaim_isolated(m, m.folio(folio.head), kept);
             for piece in pieces {
-                if piece.head != folio.head {
-                    m.get_refs(piece, 1);
-                }
-                reclaim_isolated(m, piece, kept);
+                reclaim_isolated(m, m.folio(piece), kept);
             }
         }
         Err(why) => {
@@ -217,7 +215,7 @@ pub(super) enum Next {
     Written,
     /// It is in the swap cache and nobody maps it, but somebody holds it.
     Kept,
-    /// It was split, and its pieces have their turn.
+    /// It was split, and its pieces, which are on the list, have their turn.
     Pieces,
 }
 
@@ -268,13 +266,13 @@ fn swap_out(m: &Machine, folio: Folio, places: &[Place]) -> Result<Next, Why> {
             return Err(Why::Held { refcount, expected });
         }
         if folio.is_large() && splits_first(m, folio) {
-            return split::split(m, folio, Request::PAGES).map(|()| Next::Pieces);
+            return split::split(m, folio, Request::LISTED).map(|()| Next::Pieces);
         }
         if !m.swap.add(folio) {
             if !folio.is_large() {
                 return Err(Why::NoSwap);
             }
-            return split::split(m, folio, Request::PAGES).map(|()| Next::Pieces);
+            return split::split(m, folio, Request::LISTED).map(|()| Next::Pieces);
         }
         m.get_refs(folio, folio.pages() as i32);
         m.phase(Phase::SwapCached, None, folio.range());

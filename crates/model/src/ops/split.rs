@@ -31,6 +31,8 @@ pub struct Request {
 impl Request {
     /// To single pages.
     pub const PAGES: Request = Request { order: Order::ZERO, at: None, list: false };
+    /// The same, with a list for the pieces behind the first.
+    pub const LISTED: Request = Request { list: true, ..Request::PAGES };
 }
 
 /// Splits what debugfs would: the folios mapped at `start .. start + pages`, or everything.
