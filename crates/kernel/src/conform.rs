@@ -8,7 +8,7 @@ mod left_out;
 use mapcount_model::invariant::Violation;
 use mapcount_model::machine::Mode;
 use mapcount_model::profile::Profile;
-use mapcount_script::ast::{Action, Hold, KernelVerb, Scenario};
+use mapcount_script::ast::{Action, Advice, Hold, KernelVerb, ProcessVerb, Scenario};
 use mapcount_script::diff::{self, Difference, Kind, diff, values};
 use mapcount_script::parse::parse;
 use mapcount_script::random::{Shape, generate, minimise};
@@ -145,7 +145,7 @@ impl Conform {
             let hold = parse(b"kernel: lru hold\n").expect("a step");
             scenario.items.splice(0..0, hold.items);
         }
-        let mut held = Held::default();
+        let mut held = Held { holds: false, generations: self.profile.policy.lru_generations };
         let left_out =
             leave_out(&mut scenario, |action| self.driven.lacks(action).or_else(|| held.lacks(action)));
         (scenario, left_out)
@@ -340,21 +340,36 @@ fn drifted(seen: &trace::Step, (key, kernel, mapped): (&'static str, i64, i64)) 
 }
 
 /// Whether a random scenario holds LRU batches at this point.
-#[derive(Clone, Copy, Default)]
-struct Held(bool);
+#[derive(Clone, Copy)]
+struct Held {
+    holds: bool,
+    /// The kernel's LRU has generations.
+    generations: bool,
+}
 
 impl Held {
     /// Why a step is left out while batches are held: they are a CPU's, and these fill and drain those of another one, or
     /// at a time that nobody knows.
     fn lacks(&mut self, action: &Action) -> Option<&'static str> {
-        let Action::Kernel(verb) = action else { return None };
+        let verb = match action {
+            Action::Kernel(verb) => verb,
+            Action::Process { verb: ProcessVerb::Madvise(_, Advice::Cold), .. }
+                if self.holds && !self.generations =>
+            {
+                return Some("which pages are in active use is not modelled");
+            }
+            Action::Process { .. } => return None,
+        };
         match verb {
-            KernelVerb::Lru(Hold::Hold) => self.0 = true,
-            KernelVerb::Lru(Hold::Auto) => self.0 = false,
-            KernelVerb::Ksm(_) | KernelVerb::Khugepaged(_) if self.0 => {
+            KernelVerb::Lru(Hold::Hold) => self.holds = true,
+            KernelVerb::Lru(Hold::Auto) => self.holds = false,
+            KernelVerb::Ksm(_) | KernelVerb::Khugepaged(_) if self.holds => {
                 return Some("a daemon fills the batches of the CPU that it is on");
             }
-            KernelVerb::Thp(_) | KernelVerb::Mthp(..) | KernelVerb::ShmemMthp(..) if self.0 => {
+            KernelVerb::DropCaches(which) if self.holds && which & 1 != 0 => {
+                return Some("pages that stay wait in a batch, by what files the machine has besides");
+            }
+            KernelVerb::Thp(_) | KernelVerb::Mthp(..) | KernelVerb::ShmemMthp(..) if self.holds => {
                 return Some("khugepaged drains the batches of all CPUs once it starts");
             }
             _ => {}

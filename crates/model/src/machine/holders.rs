@@ -69,6 +69,7 @@ pub struct Holders {
     holds: RefCell<Vec<Hold>>,
     batches: [RefCell<Vec<Waiting>>; Batch::ALL.len()],
     mlocked: RefCell<BTreeSet<Pfn>>,
+    unused: RefCell<BTreeSet<Pfn>>,
     list: RefCell<Vec<Pfn>>,
 }
 
@@ -142,7 +143,28 @@ impl Holders {
         self.mlocked.borrow().contains(&head)
     }
 
-    /// Whether any is.
+    /// Notes that MADV_COLD took away that a folio counts as accessed (PG_referenced).
+    pub fn set_unused(&self, head: Pfn) {
+        self.unused.borrow_mut().insert(head);
+    }
+
+    /// Whether it did.
+    pub fn is_unused(&self, head: Pfn) -> bool {
+        self.unused.borrow().contains(&head)
+    }
+
+    /// Whether anything is noted of any folio.
+    pub fn any_noted(&self) -> bool {
+        self.any_mlocked() || !self.unused.borrow().is_empty()
+    }
+
+    /// Forgets what was noted of a folio.
+    pub fn forget(&self, head: Pfn) {
+        self.mlocked.borrow_mut().remove(&head);
+        self.unused.borrow_mut().remove(&head);
+    }
+
+    /// Whether any folio is locked.
     pub fn any_mlocked(&self) -> bool {
         !self.mlocked.borrow().is_empty()
     }
@@ -159,6 +181,7 @@ impl Holders {
             std::hash::Hash::hash(&*batch.borrow(), &mut state);
         }
         std::hash::Hash::hash(&*self.mlocked.borrow(), &mut state);
+        std::hash::Hash::hash(&*self.unused.borrow(), &mut state);
         std::hash::Hash::hash(&*self.list.borrow(), &mut state);
     }
 }

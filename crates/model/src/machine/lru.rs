@@ -81,14 +81,22 @@ impl Machine {
     }
 
     /// Makes a folio that is on the LRU look unused. Without generations only folios in active use need that, which
-    /// those of a scenario are not; with them all others, but from 6.14 on those that are in the oldest one already: pages
-    /// of files, and what MADV_FREE gave up.
+    /// those of a scenario mostly are not; with them all others, but from 6.14 on those that are in the oldest one already:
+    /// what MADV_FREE gave up and pages of files are there, unless they count as accessed, which ends here
+    /// (`lru_gen_clear_refs()`, mm/swap.c, `lru_gen_folio_seq()`, include/linux/mm_inline.h, v7.2).
     pub(crate) fn lru_deactivate(&self, folio: Folio, vma: &Vma) {
-        let is_oldest = || folio.kind == Kind::File || self.frames.has_flag(folio, FolioFlag::LazyFree);
-        let moves = self.policy.lru_generations && !(self.policy.lru_deactivate_spares_oldest && is_oldest());
-        if moves && !vma.locked && self.is_on_lru(folio) {
-            self.push_and_flush(Batch::Deactivate, folio, false);
+        if !self.policy.lru_generations || vma.locked || !self.is_on_lru(folio) {
+            return;
         }
+        if self.policy.lru_deactivate_spares_oldest {
+            let accessed = self.policy.folios_are_born_referenced && !self.holders.is_unused(folio.head);
+            self.holders.set_unused(folio.head);
+            let given_up = folio.kind == Kind::File || self.frames.has_flag(folio, FolioFlag::LazyFree);
+            if given_up && !accessed {
+                return;
+            }
+        }
+        self.push_and_flush(Batch::Deactivate, folio, false);
     }
 
     /// What happens when an area that is locked maps one more folio (`mlock_vma_folio()`, mm/internal.h, v6.1, v6.12).
@@ -127,7 +135,15 @@ impl Machine {
     }
 
     fn clear_mlock(&self, folio: Folio) {
-        if self.holders.is_mlocked(folio.head) && !self.is_mapped(folio) {
+        if !self.is_mapped(folio) {
+            self.unlock_for_good(folio);
+        }
+    }
+
+    /// Takes a folio for unlocked, whoever locks it, and puts it back to the LRU. It is what happens, up to 5.17, to one
+    /// whose PMD is split, too (`__split_huge_pmd()`, mm/huge_memory.c, v5.10).
+    pub(crate) fn unlock_for_good(&self, folio: Folio) {
+        if self.holders.is_mlocked(folio.head) {
             self.holders.set_mlocked(folio.head, false);
             if self.is_on_lru(folio) {
                 self.lru_putback(folio);
@@ -191,10 +207,10 @@ impl Machine {
         *self.holders.batch(batch) = waiting;
     }
 
-    /// Forgets that pages are locked, which go.
-    pub(super) fn forget_mlocked(&self, head: Pfn) {
-        if self.holders.any_mlocked() {
-            self.holders.set_mlocked(head, false);
+    /// Forgets what was noted of a folio that goes.
+    pub(super) fn forget_noted(&self, head: Pfn) {
+        if self.holders.any_noted() {
+            self.holders.forget(head);
         }
     }
 }

@@ -382,7 +382,7 @@ impl Machine {
         self.counters.add_each(Field::Refcount, pages, -1);
         let left = self.counters.scan(Field::Refcount, pages);
         let page = |head| Folio { head, order: Order::ZERO, kind: Kind::Anon };
-        let remembered = !self.quirks.borrow().pages.is_empty() || self.holders.any_mlocked();
+        let remembered = !self.quirks.borrow().pages.is_empty() || self.holders.any_noted();
         if self.checked || left.max > 0 || remembered {
             let unused = |head: &Pfn| self.counters.read(Field::Refcount, *head) == 0;
             return pages.iter().filter(unused).for_each(|head| self.free(page(head)));
@@ -399,7 +399,7 @@ impl Machine {
         }
         self.unqueue(folio);
         self.forget_quirks(folio);
-        self.forget_mlocked(folio.head);
+        self.forget_noted(folio.head);
         if !folio.is_large() {
             self.ksm.remove(folio.head);
         }

@@ -28,6 +28,7 @@ pub fn split_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) {
     if entry.is_device() {
         return mm.table.clear_pmd(start);
     }
+    m.unlock_for_good(folio);
     if !folio.kind.is_anon() {
         return unmap_file_pmd(m, mm, vma, start, folio);
     }
