@@ -3,14 +3,14 @@
 mod coverage;
 mod drift;
 mod extend;
+mod held;
 mod left_out;
 
 use mapcount_model::invariant::Violation;
 use mapcount_model::machine::Mode;
 use mapcount_model::profile::Profile;
-use mapcount_script::ast::{Action, Advice, Hold, KernelVerb, ProcessVerb, Scenario};
+use mapcount_script::ast::Scenario;
 use mapcount_script::diff::{self, Difference, Kind, diff, values};
-use mapcount_script::parse::parse;
 use mapcount_script::random::{Shape, generate, minimise};
 use mapcount_script::run::{
     self, Finding, FindingKind, Next, Runner, State, frame_history, observe, operation,
@@ -23,13 +23,11 @@ use crate::subject::Trouble;
 pub use coverage::Coverage;
 pub use drift::{Drift, Reason};
 use drift::{Hunt, is_about_statistics};
+use held::Held;
 use left_out::leave_out;
 
 /// Looks at a state that differs before it is believed: what ends by itself has so many times as long.
 const ROUNDS: u32 = 7;
-
-/// Of so many random scenarios one holds LRU batches from its start on.
-const HOLDS_FROM_START: u64 = 3;
 
 /// How a scenario ended.
 #[derive(Clone, PartialEq, Debug)]
@@ -141,11 +139,8 @@ impl Conform {
             ..Shape::of(&self.profile)
         };
         let mut scenario = generate(seed, &shape);
-        if seed.is_multiple_of(HOLDS_FROM_START) {
-            let hold = parse(b"kernel: lru hold\n").expect("a step");
-            scenario.items.splice(0..0, hold.items);
-        }
-        let mut held = Held { holds: false, generations: self.profile.policy.lru_generations };
+        held::from_start(&mut scenario, seed);
+        let mut held = Held::of(&scenario, &self.profile);
         let left_out =
             leave_out(&mut scenario, |action| self.driven.lacks(action).or_else(|| held.lacks(action)));
         (scenario, left_out)
@@ -336,44 +331,5 @@ fn drifted(seen: &trace::Step, (key, kernel, mapped): (&'static str, i64, i64)) 
         pages: None,
         model: mapped.to_string(),
         recording: kernel.to_string(),
-    }
-}
-
-/// Whether a random scenario holds LRU batches at this point.
-#[derive(Clone, Copy)]
-struct Held {
-    holds: bool,
-    /// The kernel's LRU has generations.
-    generations: bool,
-}
-
-impl Held {
-    /// Why a step is left out while batches are held: they are a CPU's, and these fill and drain those of another one, or
-    /// at a time that nobody knows.
-    fn lacks(&mut self, action: &Action) -> Option<&'static str> {
-        let verb = match action {
-            Action::Kernel(verb) => verb,
-            Action::Process { verb: ProcessVerb::Madvise(_, Advice::Cold), .. }
-                if self.holds && !self.generations =>
-            {
-                return Some("which pages are in active use is not modelled");
-            }
-            Action::Process { .. } => return None,
-        };
-        match verb {
-            KernelVerb::Lru(Hold::Hold) => self.holds = true,
-            KernelVerb::Lru(Hold::Auto) => self.holds = false,
-            KernelVerb::Ksm(_) | KernelVerb::Khugepaged(_) if self.holds => {
-                return Some("a daemon fills the batches of the CPU that it is on");
-            }
-            KernelVerb::DropCaches(which) if self.holds && which & 1 != 0 => {
-                return Some("pages that stay wait in a batch, by what files the machine has besides");
-            }
-            KernelVerb::Thp(_) | KernelVerb::Mthp(..) | KernelVerb::ShmemMthp(..) if self.holds => {
-                return Some("khugepaged drains the batches of all CPUs once it starts");
-            }
-            _ => {}
-        }
-        None
     }
 }
