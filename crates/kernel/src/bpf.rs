@@ -10,7 +10,7 @@ use std::io;
 use std::ops::Range;
 
 use crate::Unavailable;
-use crate::memory::{Memory, Span};
+use crate::memory::{Memory, Opener, Span};
 use crate::unavailable::locked_down;
 use program::{DATA_AT, DATA_BYTES, ENTRIES, ENTRY_AT, ENTRY_WORDS, TASK_AT};
 use sys::{Fd, Shared};
@@ -32,7 +32,7 @@ impl Bpf {
             }
             other => other,
         };
-        let map = map.map_err(|error| refused("a BPF map that can be mapped", &error))?;
+        let map = map.map_err(|error| refused("creating a BPF map", &error))?;
         let area =
             Shared::map(&map, program::AREA_BYTES).map_err(|error| refused("mapping a BPF map", &error))?;
         let code = program::code(map.raw());
@@ -139,8 +139,12 @@ impl Memory for Bpf {
         Ok(())
     }
 
-    fn twin(&self) -> Option<Box<dyn Memory>> {
-        Some(Box::new(Bpf::load().ok()?))
+    fn reads_parts(&self) -> bool {
+        true
+    }
+
+    fn twin(&self) -> Option<Opener> {
+        Some(|| Ok(Box::new(Bpf::load()?)))
     }
 
     fn task(&mut self) -> Result<Option<u64>, Unavailable> {

@@ -13,6 +13,9 @@ pub(crate) struct Span {
     pub(crate) words: usize,
 }
 
+/// Opens kernel memory.
+pub(crate) type Opener = fn() -> Result<Box<dyn Memory>, Unavailable>;
+
 /// A way to read kernel memory.
 pub(crate) trait Memory: Send {
     /// Appends the words of all `spans` to `into`, one span behind the other, and to `readable` for each span
@@ -43,8 +46,13 @@ pub(crate) trait Memory: Send {
         self.look(window, visit)
     }
 
-    /// Another way to the same memory, for another thread; `None` if there is none.
-    fn twin(&self) -> Option<Box<dyn Memory>> {
+    /// Whether [`Memory::look_at_parts`] reads no more than the parts.
+    fn reads_parts(&self) -> bool {
+        false
+    }
+
+    /// How another thread gets a way of its own to the same memory; `None` if there is none.
+    fn twin(&self) -> Option<Opener> {
         None
     }
 

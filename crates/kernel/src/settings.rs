@@ -76,6 +76,16 @@ impl Settings {
         written
     }
 
+    /// Gives a file the first of two values, or the second where it has the first: for a file whose writing has an effect
+    /// of its own.
+    ///
+    /// # Errors
+    /// As [`Settings::set`].
+    pub(crate) fn change(&mut self, path: impl AsRef<Path>, [one, other]: [&str; 2]) -> io::Result<()> {
+        let has_one = self.now.get(path.as_ref()).is_some_and(|(now, _)| now == one);
+        self.set(path, if has_one { other } else { one })
+    }
+
     /// Has something else undone in the end.
     ///
     /// # Errors
@@ -179,6 +189,10 @@ mod tests {
             settings.set(&one, "always").expect("set");
             settings.set(&other, "1").expect("set");
             settings.set(&one, "never").expect("set");
+            for expected in ["2", "1", "2"] {
+                settings.change(&other, ["2", "1"]).expect("changed");
+                assert_eq!(fs::read_to_string(&other).expect("readable").trim(), expected);
+            }
             let missing = settings.set(folder.join("missing"), "1").expect_err("there is no such file");
             assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
             assert!(fs::read_to_string(&one).expect("readable").starts_with("never"));

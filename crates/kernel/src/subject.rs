@@ -6,6 +6,7 @@
 //! batches of that CPU.
 
 mod abilities;
+mod daemon;
 mod drain;
 mod errno;
 mod exit;
@@ -138,12 +139,14 @@ pub struct Subject {
     drain: Drain,
     /// Some process of the scenario let memory be merged.
     merges: bool,
-    ksmd: ksm::Usable,
+    ksmd: ksm::Ksmd,
     files: Files,
     swap: Swap,
     abilities: Abilities,
     nodes: u32,
     splitter: kernel::Splitter,
+    /// Huge pages that are not the scenario's.
+    others_huge: u64,
     /// What khugepaged looks at when it must not look at the scenario.
     idle: Idle,
     /// It is at the end of its list: one wake is one pass.
@@ -181,12 +184,13 @@ impl Subject {
             drains: true,
             drain,
             merges: false,
-            ksmd: ksm::Usable::default(),
+            ksmd: ksm::Ksmd::default(),
             files: Files::new(options.scratch.clone()),
             swap: Swap::new(options.clone()),
             nodes: nodes(),
             splitter: kernel::Splitter::find(),
             abilities: Abilities::find(release()),
+            others_huge: 0,
             idle: Idle::start()?,
             khugepaged_rests: false,
             zygote,
@@ -224,6 +228,7 @@ impl Subject {
         self.drains = true;
         self.drain.come_back();
         self.merges = false;
+        self.others_huge = kernel::huge_pages();
         let pid = self.zygote.spawn(0).map_err(|silent| lost(silent, "the first process"))?;
         let first = Live::new(0, pid, BTreeMap::new());
         self.live.insert(mapcount_script::run::FIRST_PROCESS.to_owned(), first);

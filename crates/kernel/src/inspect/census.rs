@@ -10,7 +10,8 @@ use mapcount_model::verdict::Subject;
 
 use super::frames::{Chunk, Frames};
 use super::marks::{Head, Marks, Plains, Use};
-use super::zones::{Zone, node_of};
+use super::sweep::Sweep;
+use super::zones::node_of;
 use crate::Unavailable;
 
 /// Orders that are told apart: up to 16 GiB of 4 KiB pages.
@@ -171,7 +172,7 @@ impl Census {
     }
 
     /// Adds the census of another part of memory.
-    fn add(&mut self, other: &Census) {
+    pub(super) fn add(&mut self, other: &Census) {
         for node in &other.nodes {
             let place = self.node(node.number);
             let sums = self.nodes[place].counts.iter_mut().flatten();
@@ -182,22 +183,25 @@ impl Census {
         self.unstable += other.unstable;
     }
 
-    /// Adds pages that needed no second look.
-    fn add_plain(&mut self, node: usize, plains: &Plains) {
-        let Plains { cached, own, unused } = plains;
+    /// Adds folios that needed no second look.
+    pub(super) fn add_plain(&mut self, node: usize, plains: &Plains) {
+        let Plains { cached, own, unused, reserved } = plains;
         let counts = &mut self.nodes[node].counts;
         let anon = &mut counts[Use::Anon as usize][0];
         anon.folios += own;
         anon.pages += own;
         anon.pages_by_pte += own;
         anon.exclusive += own;
-        let file = &mut counts[Use::File as usize][0];
-        file.folios += cached;
-        file.pages += cached;
-        file.pages_unmapped += cached;
-        let free = &mut counts[Use::Free as usize][0];
-        free.folios += unused;
-        free.pages += unused;
+        for (order, (count, folios)) in counts[Use::File as usize].iter_mut().zip(cached).enumerate() {
+            count.folios += folios;
+            count.pages += folios << order;
+            count.pages_unmapped += folios << order;
+        }
+        for (used, pages) in [(Use::Free, unused), (Use::Reserved, reserved)] {
+            let count = &mut counts[used as usize][0];
+            count.folios += pages;
+            count.pages += pages;
+        }
     }
 
     #[inline]
@@ -208,7 +212,7 @@ impl Census {
 
 /// Whether the counters of a folio fit together; one that does not is not counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Seen {
+pub(super) enum Seen {
     Counted,
     Contradicts,
 }
@@ -230,29 +234,14 @@ pub(crate) fn take_where(
     take_picked(frames, profile, false, belongs)
 }
 
-/// Takes the census of `all` folios, or of those that `belongs` picks: half of memory by each of two threads, where there
-/// are two processors and the kernel can be read twice at a time.
 fn take_picked(
     frames: &mut Frames,
     profile: &Profile,
     all: bool,
     belongs: impl Fn(&Marks, &[u64]) -> bool + Sync,
 ) -> Result<Census, Unavailable> {
-    let chunks = frames.chunks();
     let spanned: u64 = frames.zones.iter().map(|zone| zone.frames.end - zone.frames.start).sum();
-    let picked = Picked { profile, all, belongs: &belongs };
-    let (census, again) = match frames.twin() {
-        None => picked.count(frames, &chunks)?,
-        Some(mut twin) => std::thread::scope(|scope| {
-            let (first, second) = chunks.split_at(chunks.len() / 2);
-            let other = scope.spawn(|| picked.count(&mut twin, second));
-            let (mut census, mut again) = picked.count(frames, first)?;
-            let (other, more) = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            census.add(&other);
-            again.extend(more);
-            Ok((census, again))
-        })?,
-    };
+    let (census, again) = Sweep::new(frames, profile, all, &belongs).run(frames)?;
     let mut census = Census { holes: spanned.saturating_sub(census.frames), ..census };
     for frame in again {
         recount(frames, profile, frame, &mut census)?;
@@ -260,70 +249,9 @@ fn take_picked(
     Ok(census)
 }
 
-/// Which folios are counted.
-struct Picked<'a, B> {
-    profile: &'a Profile,
-    all: bool,
-    belongs: &'a B,
-}
-
-impl<B: Fn(&Marks, &[u64]) -> bool> Picked<'_, B> {
-    /// Counts those that start in some chunks; and the first frames of those whose counters contradict each other.
-    fn count(&self, frames: &mut Frames, chunks: &[u64]) -> Result<(Census, Vec<u64>), Unavailable> {
-        let mut census = Census::default();
-        let mut again: Vec<u64> = Vec::new();
-        let zones = frames.zones.clone();
-        let step = frames.chunk_frames();
-        for first in chunks {
-            frames.visit(*first..*first + step, &mut |marks, chunk| {
-                self.count_chunk(marks, &chunk, &zones, &mut census, &mut again);
-            })?;
-        }
-        Ok((census, again))
-    }
-
-    fn count_chunk(
-        &self,
-        marks: &Marks,
-        chunk: &Chunk<'_>,
-        zones: &[Zone],
-        census: &mut Census,
-        again: &mut Vec<u64>,
-    ) {
-        let end = chunk.first + chunk.frames(marks);
-        // Zones start and end at multiples of a chunk but for the first megabytes.
-        let number = node_of(zones, chunk.first).or_else(|| node_of(zones, end - 1)).unwrap_or(0);
-        let node = census.node(number);
-        census.frames += end - chunk.first;
-        let mut at = chunk.first;
-        while at < end {
-            if self.all {
-                let plains = marks.plains(chunk.from(marks, at));
-                census.add_plain(node, &plains);
-                at += plains.pages();
-                if at >= end {
-                    break;
-                }
-            }
-            let words = chunk.from(marks, at);
-            let Some(head) = marks.head(words) else {
-                at += 1;
-                continue;
-            };
-            let head = within(head, at);
-            if (self.belongs)(marks, words)
-                && count(marks, self.profile, chunk, at, &head, census.at(node, &head)) == Seen::Contradicts
-            {
-                again.push(at);
-            }
-            at += head.pages();
-        }
-    }
-}
-
 /// A folio starts at a multiple of its size; what does not was read in the middle of a change.
 #[inline]
-fn within(head: Head, at: u64) -> Head {
+pub(super) fn within(head: Head, at: u64) -> Head {
     let order = if at & (head.pages() - 1) == 0 { head.order } else { 0 };
     Head { order, ..head }
 }
@@ -368,7 +296,7 @@ fn recount(
 }
 
 #[inline]
-fn count(
+pub(super) fn count(
     marks: &Marks,
     profile: &Profile,
     chunk: &Chunk<'_>,

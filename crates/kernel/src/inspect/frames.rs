@@ -102,13 +102,14 @@ impl Frames {
         address.wrapping_sub(self.vmemmap) / (self.marks.page_words as u64 * 8)
     }
 
-    /// The same frames, read by other means, so that both can be read at a time; `None` where that is of no use.
-    pub(crate) fn twin(&self) -> Option<Frames> {
+    /// How another thread reads the same frames at the same time; `None` where that is of no use.
+    pub(crate) fn twin(&self) -> Option<impl FnOnce() -> Result<Frames, Unavailable> + Send + use<>> {
         if std::thread::available_parallelism().is_ok_and(|processors| processors.get() < 2) {
             return None;
         }
-        let memory = self.memory.twin()?;
-        Some(Frames { memory, marks: self.marks.clone(), vmemmap: self.vmemmap, zones: self.zones.clone() })
+        let open = self.memory.twin()?;
+        let (marks, vmemmap, zones) = (self.marks.clone(), self.vmemmap, self.zones.clone());
+        Some(move || Ok(Frames { memory: open()?, marks, vmemmap, zones }))
     }
 
     /// The chunks that all frames of the machine stand in, by their first frames, which are multiples of their size.

@@ -99,27 +99,22 @@ impl Inspector {
     /// # Errors
     /// What is missing to read `struct page`s by `choice`; [`Choice::Proc`] cannot, see [`super::Files`].
     pub fn open(choice: Choice, pagemap: bool) -> Result<Inspector, Unavailable> {
+        if choice == Choice::Proc {
+            return Err(Unavailable::new("/proc does not show struct page", "use --observer bpf or kcore"));
+        }
         let btf = Btf::live()?;
         let fields = Fields::of(&btf)?;
-        let (name, memory, bases): (_, Box<dyn Memory>, _) = match choice {
-            Choice::Proc => {
-                return Err(Unavailable::new(
-                    "/proc does not show struct page",
-                    "use --observer bpf or kcore",
-                ));
-            }
-            Choice::Auto => {
-                return Inspector::open(Choice::Bpf, pagemap)
-                    .or_else(|why| Inspector::open(Choice::Kcore, pagemap).map_err(|_| why));
-            }
-            Choice::Bpf => ("BPF", Box::new(Bpf::load()?), Vec::new()),
-            Choice::Kcore => {
-                let mut kcore = Kcore::open(&btf)?;
-                let bases = kcore.bases(&fields);
-                ("/proc/kcore", Box::new(kcore), bases)
-            }
+        let by_bpf = || Inspector::with("BPF", Box::new(Bpf::load()?), &[], (&btf, &fields), pagemap);
+        let by_kcore = || {
+            let mut kcore = Kcore::open(&btf)?;
+            let bases = kcore.bases(&fields);
+            Inspector::with("/proc/kcore", Box::new(kcore), &bases, (&btf, &fields), pagemap)
         };
-        Inspector::with(name, memory, &bases, (&btf, &fields), pagemap)
+        match choice {
+            Choice::Bpf => by_bpf(),
+            Choice::Kcore => by_kcore(),
+            Choice::Auto | Choice::Proc => by_bpf().or_else(|why| by_kcore().map_err(|_| why)),
+        }
     }
 
     fn with(

@@ -7,6 +7,8 @@ use mapcount_model::snapshot::{Place, Places};
 use mapcount_model::units::Kind;
 use mapcount_model::verdict::State;
 
+use super::census::ORDERS;
+use super::frames::Chunk;
 use crate::Unavailable;
 use crate::btf::Btf;
 use crate::fields::Fields;
@@ -273,6 +275,15 @@ struct Unplain {
     any: u64,
     /// Anonymous ones.
     anon: u64,
+    /// Where large folios are told to be nothing but cached; `None` where it takes more than a glance.
+    large: Option<Total>,
+}
+
+/// Where a large folio has the count of all its entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Total {
+    word: usize,
+    shift: u32,
 }
 
 /// A page that needs no second look.
@@ -282,24 +293,47 @@ pub(crate) enum Plain {
     Cached,
     /// Nobody's.
     Unused,
+    /// Never given to the page allocator.
+    Reserved,
     /// Anonymous, mapped by one entry, and held by nothing else.
     Own,
     /// It does.
     No,
 }
 
-/// Pages that stand in a row and need no second look, by what they are.
+/// Folios that need no second look, by what they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Plains {
-    pub(crate) cached: u64,
+    /// The page cache's alone, by order.
+    pub(crate) cached: [u64; ORDERS],
     pub(crate) own: u64,
     pub(crate) unused: u64,
+    pub(crate) reserved: u64,
 }
 
 impl Plains {
-    /// How many.
-    pub(crate) const fn pages(&self) -> u64 {
-        self.cached + self.own + self.unused
+    /// Adds the folios from the frame `at` on as long as they are plain; the frame behind them.
+    pub(crate) fn pass(&mut self, marks: &Marks, chunk: &Chunk<'_>, mut at: u64) -> u64 {
+        let mut words = chunk.from(marks, at);
+        while let Some(page) = words.get(..marks.page_words) {
+            let mut order = 0;
+            match marks.plain(page) {
+                Plain::Cached => self.cached[0] += 1,
+                Plain::Own => self.own += 1,
+                Plain::Unused => self.unused += 1,
+                Plain::Reserved => self.reserved += 1,
+                Plain::No => match marks.cached_order(words) {
+                    Some(found) if at & ((1 << found) - 1) == 0 => {
+                        order = found;
+                        self.cached[usize::from(order)] += 1;
+                    }
+                    _ => break,
+                },
+            }
+            at += 1 << order;
+            words = words.get(marks.page_words << order..).unwrap_or(&[]);
+        }
+        at
     }
 }
 
@@ -366,7 +400,11 @@ impl Marks {
         if usual == (8, 1, 3, (6, 32), (6, 0)) {
             let Flags { head, private, swapcache, swapbacked, mlocked, reserved, slab, .. } = flags;
             let anon = head | private | swapcache | mlocked | reserved | slab;
-            marks.unplain = Some(Unplain { any: anon | swapbacked, anon });
+            // Without a page type, hugetlb takes a look at more words.
+            let has_type = marks.hugetlb == HugetlbMark::Type && marks.types.hugetlb.is_some();
+            let total = marks.fields.slot(Field::LargeMapcount).filter(|_| has_type);
+            let large = total.map(|slot| Total { word: slot.word, shift: slot.shift });
+            marks.unplain = Some(Unplain { any: anon | swapbacked, anon, large });
         }
         Ok(marks)
     }
@@ -377,11 +415,13 @@ impl Marks {
     pub(crate) fn plain(&self, page: &[u64]) -> Plain {
         let (Some(unplain), Ok(page)) = (self.unplain, <&[u64; 8]>::try_from(page)) else { return Plain::No };
         let is_tail = page[1] & 1 != 0;
+        let Flags { reserved, head, .. } = self.flags;
         match page[6] {
             // One reference and no mapping.
             0x1_ffff_ffff if page[3] != 0 && page[3] & 3 == 0 && page[0] & unplain.any == 0 && !is_tail => {
                 Plain::Cached
             }
+            0x1_ffff_ffff if page[0] & (reserved | head) == reserved && !is_tail => Plain::Reserved,
             // One of each.
             0x1_0000_0000 if page[3] & 3 == 1 && page[0] & unplain.anon == 0 && !is_tail => Plain::Own,
             // None of both.
@@ -392,18 +432,21 @@ impl Marks {
         }
     }
 
-    /// The plain pages that `words` begin with.
-    pub(crate) fn plains(&self, words: &[u64]) -> Plains {
-        let (mut cached, mut own, mut unused) = (0, 0, 0);
-        for page in words.chunks_exact(self.page_words) {
-            match self.plain(page) {
-                Plain::Cached => cached += 1,
-                Plain::Own => own += 1,
-                Plain::Unused => unused += 1,
-                Plain::No => break,
-            }
-        }
-        Plains { cached, own, unused }
+    /// The order of the large folio that `words` begin with, if the page cache alone holds it, with a reference for each
+    /// page, and nothing maps it. What [`Marks::head`] and the scheme say of it is the same.
+    #[inline]
+    fn cached_order(&self, words: &[u64]) -> Option<u8> {
+        let Unplain { any, large: Some(total), .. } = self.unplain? else { return None };
+        let page = words.first_chunk::<8>()?;
+        let entries = (*words.get(total.word)? >> total.shift) as u32;
+        let order = self.order(words);
+        let is_plain = page[6] == 1 << (32 + order) | 0xffff_ffff
+            && page[0] & any == self.flags.head
+            && page[1] & 1 == 0
+            && page[3] != 0
+            && page[3] & 3 == 0
+            && entries == u32::MAX;
+        (is_plain && order > 0).then_some(order)
     }
 
     /// Whether the page is no part of a larger folio.
@@ -574,7 +617,7 @@ mod tests {
     use mapcount_model::policy::Policy;
     use mapcount_model::release::Release;
 
-    use super::{Coding, Marks, Plain, UNNAMED, Use};
+    use super::{Coding, Flags, Marks, Plain, UNNAMED, Unplain, Use};
     use crate::btf::Btf;
     use crate::require;
 
@@ -610,6 +653,9 @@ mod tests {
                     (Plain::Unused, Some(head)) => {
                         assert_eq!((head.used, head.order), (Use::Free, 0), "{page:x?}")
                     }
+                    (Plain::Reserved, Some(head)) => {
+                        assert_eq!((head.used, head.order), (Use::Reserved, 0), "{page:x?}")
+                    }
                     (Plain::Own, Some(head)) => {
                         assert_eq!((head.used, head.order), (Use::Anon, 0), "{page:x?}");
                         assert!(!head.state.swapcache && marks.is_single(&page));
@@ -621,6 +667,40 @@ mod tests {
             }
         }
         assert!(plain > 3);
+    }
+
+    #[test]
+    fn large_folios_that_are_plain_are_what_the_scheme_says() {
+        let Some(btf) = require::or_skip("marks", Btf::live()) else { return };
+        let marks = Marks::of(&btf, &Policy::of(Release::new(6, 18, 0))).expect("a struct page");
+        let Flags { head, lru, swapbacked, private, .. } = marks.flags;
+        let Some(Unplain { large: Some(total), .. }) = marks.unplain else { return };
+        let order = 2u8;
+        let mut folio = vec![0u64; marks.page_words << order];
+        (folio[0], folio[3]) = (head | lru, 0xffff_8880_0000_1000);
+        folio[6] = 4 << 32 | 0xffff_ffff;
+        folio[marks.fields.order.word] |= u64::from(order) << marks.fields.order.shift;
+        folio[total.word] |= 0xffff_ffff << total.shift;
+        assert_eq!(marks.cached_order(&folio), Some(order));
+        let seen = marks.head(&folio).expect("a head");
+        assert_eq!((seen.used, seen.order), (Use::File, order));
+        assert!(seen.state.pagecache && !seen.state.private && !seen.state.swapcache);
+        // A reference or a mapping more, another kind of folio, a tail, half of it.
+        let changes: [(usize, u64); 7] = [
+            (6, 5 << 32 | 0xffff_ffff),
+            (6, 4 << 32),
+            (total.word, folio[total.word] & !(0xffff_ffff << total.shift)),
+            (0, head | swapbacked),
+            (0, head | private),
+            (3, 0xffff_8880_0000_1001),
+            (1, 1),
+        ];
+        for (word, value) in changes {
+            let mut changed = folio.clone();
+            changed[word] = value;
+            assert_eq!(marks.cached_order(&changed), None, "word {word}: {value:x}");
+        }
+        assert_eq!(marks.cached_order(&folio[..marks.page_words]), None);
     }
 
     #[test]

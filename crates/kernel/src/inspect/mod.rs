@@ -21,6 +21,7 @@ mod pagemap;
 mod pieces;
 pub mod procs;
 mod space;
+mod sweep;
 pub mod tables;
 pub mod unexpected;
 pub mod usage;

@@ -72,12 +72,15 @@ fn scan(file: &File, start: u64, end: u64, into: &mut Vec<Region>) -> Option<()>
         // SAFETY: the argument is laid out as the ioctl wants it; `vec` points to REGIONS regions that nobody else uses
         // while the call fills them in.
         let found = unsafe { libc::ioctl(file.as_raw_fd(), PAGEMAP_SCAN, &raw mut wanted) };
-        let found = usize::try_from(found).ok()?;
-        into.extend_from_slice(&regions[..found.min(REGIONS)]);
-        if wanted.walk_end <= from {
+        let found = &regions[..usize::try_from(found).ok()?.min(REGIONS)];
+        into.extend_from_slice(found);
+        // The kernel fills 512 regions at a time, and where it ends in between it tells the end of an earlier filling
+        // (do_pagemap_scan(), fs/proc/task_mmu.c, v6.18, v7.2): what has been told once is not asked for again.
+        let reached = found.last().map_or(wanted.walk_end, |last| last.end.max(wanted.walk_end));
+        if reached <= from {
             break;
         }
-        from = wanted.walk_end;
+        from = reached;
     }
     Some(())
 }

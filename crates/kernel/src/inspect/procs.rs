@@ -37,6 +37,29 @@ pub fn process(pid: u32) -> Option<Process> {
     parse_stat(pid, &String::from_utf8_lossy(&stat))
 }
 
+/// What a number is that is no process to look at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Absent {
+    /// Nothing has it.
+    Gone,
+    /// A thread of the kernel's, of this name.
+    OfKernel(String),
+    /// A thread of this process.
+    Thread(u32),
+}
+
+/// What a number is that [`processes`] does not list.
+pub fn absent(pid: u32) -> Absent {
+    let Ok(text) = fs::read(format!("/proc/{pid}/status")) else { return Absent::Gone };
+    let text = String::from_utf8_lossy(&text);
+    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    match value("Tgid:").and_then(|group| group.parse().ok()) {
+        Some(group) if group != pid => Absent::Thread(group),
+        _ if process(pid).is_none() => Absent::OfKernel(value("Name:").unwrap_or_default().to_owned()),
+        _ => Absent::Gone,
+    }
+}
+
 /// `PF_KTHREAD` (include/linux/sched.h), the same number since 2.6.27.
 const KERNEL_THREAD: u64 = 0x0020_0000;
 
@@ -81,6 +104,8 @@ pub struct Cgroup {
     pub inodes: BTreeSet<u64>,
     /// The processes in it and below it.
     pub pids: BTreeSet<u32>,
+    /// Whether memory is charged to it: the memory controller is at work here.
+    pub has_memory: bool,
 }
 
 /// Where cgroups are mounted: the file system of version 2, and the memory controller of version 1.
@@ -114,7 +139,8 @@ pub fn cgroup(name: &str) -> Result<Cgroup, Unavailable> {
             "name a folder of a cgroup file system, or a path as /proc/PID/cgroup shows it",
         )
     })?;
-    let mut group = Cgroup { path: path.clone(), inodes: BTreeSet::new(), pids: BTreeSet::new() };
+    let has_memory = path.join("memory.stat").is_file();
+    let mut group = Cgroup { path: path.clone(), inodes: BTreeSet::new(), pids: BTreeSet::new(), has_memory };
     collect(&path, &mut group);
     Ok(group)
 }
@@ -138,7 +164,7 @@ fn collect(folder: &Path, group: &mut Cgroup) {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{Process, parse_stat, process, with_children};
+    use super::{Absent, Process, absent, parse_stat, process, with_children};
 
     #[test]
     fn names_may_hold_parentheses() {
@@ -152,6 +178,21 @@ mod tests {
     fn this_process_is_there() {
         assert_eq!(process(std::process::id()).map(|process| process.pid), Some(std::process::id()));
         assert_eq!(process(u32::MAX), None);
+    }
+
+    #[test]
+    fn numbers_that_are_no_process_are_told_apart() {
+        let thread = std::thread::spawn(|| {
+            // SAFETY: has no preconditions.
+            let own = unsafe { libc::gettid() }.cast_unsigned();
+            assert_eq!(absent(own), Absent::Thread(std::process::id()));
+        });
+        thread.join().expect("a thread is told by its process");
+        assert_eq!(absent(u32::MAX), Absent::Gone);
+        // Where processes of the kernel can be seen at all.
+        if std::path::Path::new("/proc/2/status").exists() && process(2).is_none() {
+            assert!(matches!(absent(2), Absent::OfKernel(_)));
+        }
     }
 
     #[test]

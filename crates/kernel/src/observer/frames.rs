@@ -69,37 +69,43 @@ pub(crate) trait Frames {
     fn mm_id(&mut self, pagemap: &std::fs::File) -> Result<Option<u32>, Unavailable>;
 }
 
-/// Sorts `runs` and joins those that overlap, adjoin, or have only few frames between them within a block of
-/// memory that is there as a whole.
-pub(crate) fn joined(mut runs: Vec<Run>) -> Vec<Run> {
+/// Sorts `runs` and joins those that overlap or adjoin.
+pub(crate) fn merged(runs: Vec<Run>) -> Vec<Run> {
+    join_where(runs, |_, _| false)
+}
+
+/// As [`merged`], and joins those that have only few frames between them within a block of memory that is there as a
+/// whole: to read those too takes less time than to read twice.
+pub(crate) fn joined(runs: Vec<Run>) -> Vec<Run> {
     const FEW: u64 = 16;
     // Memory comes in sections of 128 MiB, or parts of 2 MiB of them.
     const SECTION: u64 = 512;
+    join_where(runs, |end, first| first - end <= FEW && (end - 1) / SECTION == first / SECTION)
+}
+
+/// Sorts `runs` and joins those that overlap, adjoin, or are `near`: the end of one, and where another begins behind it.
+fn join_where(mut runs: Vec<Run>, near: impl Fn(u64, u64) -> bool) -> Vec<Run> {
     runs.sort_unstable();
-    let mut joined: Vec<Run> = Vec::with_capacity(runs.len());
-    for run in runs {
-        match joined.last_mut() {
-            Some(last)
-                if run.first <= last.end()
-                    || run.first - last.end() <= FEW && (last.end() - 1) / SECTION == run.first / SECTION =>
-            {
-                last.count = last.count.max(run.end() - last.first);
-            }
-            _ => joined.push(run),
+    runs.dedup_by(|next, last| {
+        let joins = next.first <= last.end() || near(last.end(), next.first);
+        if joins {
+            last.count = last.count.max(next.end() - last.first);
         }
-    }
-    joined
+        joins
+    });
+    runs
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Run, joined};
+    use super::{Run, joined, merged};
 
     #[test]
     fn runs_are_joined_over_small_gaps_but_not_from_block_to_block() {
         let run = |first, count| Run { first, count };
         let runs =
             vec![run(20, 4), run(10, 5), run(12, 1), run(17, 2), run(510, 2), run(513, 1), run(512, 1)];
+        assert_eq!(merged(runs.clone()), [run(10, 5), run(17, 2), run(20, 4), run(510, 4)]);
         assert_eq!(joined(runs), [run(10, 14), run(510, 4)]);
         assert_eq!(joined(vec![run(510, 1), run(513, 1)]), [run(510, 1), run(513, 1)]);
         assert_eq!(joined(Vec::new()), []);

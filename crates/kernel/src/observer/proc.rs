@@ -21,6 +21,8 @@ pub(crate) struct PageFiles {
     known: u64,
     flags: Words,
     runs: Vec<Run>,
+    /// Where the pages of each run start in what follows.
+    starts: Vec<usize>,
     /// The flags and the counts of the pages of all runs.
     flagged: Vec<u64>,
     counted: Vec<u64>,
@@ -46,6 +48,7 @@ impl PageFiles {
             flags: Words::need(KPAGEFLAGS)?,
             known: TOLD & true_flags(),
             runs: Vec::new(),
+            starts: Vec::new(),
             flagged: Vec::new(),
             counted: Vec::new(),
             folios: Vec::new(),
@@ -55,7 +58,9 @@ impl PageFiles {
     fn read(&mut self) -> Result<(), Unavailable> {
         self.flagged.clear();
         self.counted.clear();
+        self.starts.clear();
         for run in &self.runs {
+            self.starts.push(self.flagged.len());
             self.flags.read(run.first, run.count, &mut self.flagged)?;
             self.counts.read(run.first, run.count, &mut self.counted)?;
         }
@@ -65,14 +70,9 @@ impl PageFiles {
 
     /// Where the pages from `frame` on are, and how many were read.
     fn place(&self, frame: u64) -> Option<(usize, u64)> {
-        let mut at = 0;
-        for run in &self.runs {
-            if run.first <= frame && frame < run.end() {
-                return Some((at + (frame - run.first) as usize, run.end() - frame));
-            }
-            at += run.count as usize;
-        }
-        None
+        let index = self.runs.partition_point(|run| run.first <= frame).checked_sub(1)?;
+        let run = self.runs[index];
+        (frame < run.end()).then(|| (self.starts[index] + (frame - run.first) as usize, run.end() - frame))
     }
 
     fn flags(&self, frame: u64) -> Option<u64> {
@@ -133,7 +133,7 @@ impl Frames for PageFiles {
     }
 
     fn look(&mut self, runs: &[Run]) -> Result<(), Unavailable> {
-        self.runs = runs.to_vec();
+        self.runs = joined(runs.to_vec());
         for _ in 0..48 {
             self.read()?;
             self.folios.clear();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mapcount_script::trace::{self, FolioRow, MapRun, Mapping, Mappings, Present, push_folio, push_map};
 
-use super::frames::{Block, Frames, Owners, Run, joined};
+use super::frames::{Block, Frames, Owners, Run, merged};
 use super::{Observation, Observer, Watched, Window};
 use crate::Unavailable;
 use crate::procfs::{Areas, Process, Vmstat};
@@ -254,7 +254,7 @@ fn runs(words: &[u64]) -> Vec<Run> {
             _ => runs.push(Run { first: frame, count: 1 }),
         }
     }
-    joined(runs)
+    merged(runs)
 }
 
 fn told(areas: &Areas, map: Vec<MapRun>) -> Mapping {

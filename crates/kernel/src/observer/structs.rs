@@ -17,6 +17,7 @@ use crate::kcore::Kcore;
 use crate::memory::Memory;
 use crate::objects::Objects;
 use crate::procfs::{KPAGECOUNT, KPAGEFLAGS, Words, kpf};
+use crate::vmemmap::PAGE;
 use crate::{Unavailable, live, vmemmap};
 use snapshot::Snapshot;
 
@@ -33,6 +34,8 @@ pub(crate) struct Structs {
     folios: Vec<Folio>,
     counts: Words,
     flags: Words,
+    /// A bit for each order of hugetlb pages that this kernel has.
+    huge_orders: u32,
     /// What kpagecount says of the pages that were read.
     counted: Vec<u64>,
     flagged: Vec<u64>,
@@ -89,6 +92,7 @@ impl Structs {
             folios: Vec::new(),
             counts: Words::need(KPAGECOUNT)?,
             flags: Words::need(KPAGEFLAGS)?,
+            huge_orders: huge_orders(),
             counted: Vec::new(),
             flagged: Vec::new(),
             before: Vec::new(),
@@ -186,9 +190,10 @@ impl Structs {
             self.counts.read(run.first, run.count, &mut self.counted)?;
         }
         for folio in &mut self.folios {
-            // Whether it is a zero page or of hugetlb: a zero page has no mapping, hugetlb is large.
+            // Whether it is a zero page, which has no mapping, or of hugetlb.
             let words = &self.pages.all()[folio.words..];
-            if folio.block.order > 0 || self.fields.mapping.get(words) == 0 {
+            let may_be_huge = self.huge_orders >> folio.block.order & 1 != 0;
+            if may_be_huge || self.fields.mapping.get(words) == 0 {
                 self.flagged.clear();
                 self.flags.read(folio.block.head, 1, &mut self.flagged)?;
                 folio.flags = self.flagged[0] & (kpf::ZERO | kpf::HUGE);
@@ -211,6 +216,18 @@ impl Structs {
     fn words(&self, folio: &Folio) -> &[u64] {
         &self.pages.all()[folio.words..][..folio.block.pages() as usize * self.fields.page_words]
     }
+}
+
+/// The orders of hugetlb pages, a bit for each.
+fn huge_orders() -> u32 {
+    let folders = std::fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().filter_map(Result::ok);
+    let kib = folders.filter_map(|folder| {
+        let name = folder.file_name();
+        name.to_str()?.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse::<u64>().ok()
+    });
+    kib.map(|kib| kib / (PAGE / 1024))
+        .filter(|pages| *pages > 1)
+        .fold(0, |orders, pages| orders | 1 << pages.ilog2())
 }
 
 impl Frames for Structs {

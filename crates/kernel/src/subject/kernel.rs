@@ -8,12 +8,13 @@ use mapcount_script::ast::{FileKind, KernelVerb, Name, Region, Size, Value};
 use mapcount_script::diagnostic::{Diagnostic, Span};
 
 use super::files::{mount, own_mounts};
-use super::{Ended, PAGE, PMD_ORDER, Subject, Trouble, errno, khugepaged, ksm};
+use super::{Ended, PAGE, PMD_ORDER, Subject, Trouble, errno, khugepaged};
 
 const THP: &str = "/sys/kernel/mm/transparent_hugepage";
 const DEBUGFS: &str = "/sys/kernel/debug";
 const SPLIT: &str = "/sys/kernel/debug/split_huge_pages";
 const HUGETLB: &str = "/proc/sys/vm/nr_hugepages";
+const HUGE_PAGES: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
 /// The flags of move_pages(2) (linux/mempolicy.h).
@@ -79,7 +80,7 @@ impl Subject {
             KernelVerb::Ksm(_) if !self.merges => Ok(()),
             KernelVerb::Ksm(passes) => {
                 self.drain.others_work();
-                ksm::scan(*passes, &mut self.settings)
+                self.ksmd.scan(*passes, &mut self.settings)
             }
             // The header of a device that is in use is left alone.
             KernelVerb::SwapOn(_) if self.swap.is_on() => Err(io::Error::from_raw_os_error(libc::EBUSY)),
@@ -93,7 +94,16 @@ impl Subject {
                 self.drain.others_work();
                 self.swap.off()?
             }
-            KernelVerb::Hugetlb(pages) => self.settings.set(HUGETLB, &pages.to_string()),
+            KernelVerb::Hugetlb(pages) => {
+                let pages = u64::from(*pages) + self.others_huge;
+                let result = self.settings.set(HUGETLB, &pages.to_string());
+                if result.is_ok() && huge_pages() < pages {
+                    return Ok(Ended::Unsupported(
+                        "memory is too scattered for so many huge pages".to_owned(),
+                    ));
+                }
+                result
+            }
             KernelVerb::Thp(mode) => self.settings.set(Path::new(THP).join("enabled"), &mode.to_string()),
             KernelVerb::Mthp(size, mode) => {
                 let path = size_file(Subject::size(*size, span)?, "enabled");
@@ -223,6 +233,13 @@ impl Splitter {
             _ => Splitter::Ranges,
         }
     }
+}
+
+/// How many huge pages there are, those that were taken beyond the pool's size among them; 0 without hugetlb. With a pool
+/// of none these are the ones that others use or have reserved.
+pub(super) fn huge_pages() -> u64 {
+    let text = fs::read_to_string(HUGE_PAGES).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
 }
 
 /// Writes to a file of the kernel in one call.

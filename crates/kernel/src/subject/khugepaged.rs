@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use mapcount_script::ast::{Name, Region};
 
+use super::daemon::Daemon;
 use super::shared::Op;
 use super::{Ended, PAGE, PMD_ORDER, Subject, Trouble, errno};
 use crate::procfs::smaps::{Eligible, eligible};
@@ -20,10 +21,16 @@ use crate::settings::{Settings, selected};
 
 const ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 const FOLDER: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged";
+/// Its thread, which is there while some size of huge pages is enabled.
+const NAME: &str = "khugepaged";
 /// More pages than any machine has.
 const ALL: &str = "4000000000";
-/// Without a new pass in this time, khugepaged is woken once more.
-const NUDGE: Duration = Duration::from_millis(100);
+/// Two pauses that are never over.
+const PAUSES: [&str; 2] = ["2000000000", "2000000001"];
+/// Between two looks at what it does.
+const GLANCES: Duration = Duration::from_micros(20);
+/// The same, once it was woken in vain again and again.
+const SLOWEST: Duration = Duration::from_millis(2);
 /// After so long it is not expected to come: where huge pages are for all, other processes may have much for it to do.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes that a PMD maps.
@@ -65,7 +72,7 @@ impl Subject {
         let name = region.process.as_ref().expect("the parser asks for one").clone();
         let (start, bytes) = self.region(&name, region)?;
         let process = self.process(&name)?;
-        let Some(thread) = thread() else {
+        let Some(thread) = Daemon::find(NAME) else {
             // It runs only while some size of huge pages is enabled.
             return Ok(Ended::With("ok"));
         };
@@ -85,7 +92,7 @@ impl Subject {
         if !self.khugepaged_rests {
             self.rest_khugepaged(&name)?;
         }
-        let result = self.pass(thread);
+        let result = self.pass(&thread);
         self.khugepaged_rests = matches!(result, Ok(true));
         self.keep_out(&name, &hidden, false)?;
         match result {
@@ -102,15 +109,15 @@ impl Subject {
     /// # Errors
     /// If a process is lost.
     pub(super) fn rest_khugepaged(&mut self, name: &Name) -> Result<(), Trouble> {
-        let Some(thread) = thread() else { return Ok(()) };
+        let Some(thread) = Daemon::find(NAME) else { return Ok(()) };
         self.ask(name, Op::Register, [0; 6])?;
         self.ask(name, Op::DisableThp, [1, 0, 0, 0, 0, 0])?;
-        self.khugepaged_rests = matches!(self.pass(thread), Ok(true));
+        self.khugepaged_rests = matches!(self.pass(&thread), Ok(true));
         self.ask(name, Op::DisableThp, [0; 6])?;
         Ok(())
     }
 
-    fn pass(&mut self, thread: u32) -> io::Result<bool> {
+    fn pass(&mut self, thread: &Daemon) -> io::Result<bool> {
         self.idle.hide(true);
         let result = pass(thread, &mut self.settings);
         self.idle.hide(false);
@@ -131,30 +138,13 @@ impl Subject {
 }
 
 /// Has khugepaged go round once; `false` if it does not come.
-fn pass(thread: u32, settings: &mut Settings) -> io::Result<bool> {
+fn pass(thread: &Daemon, settings: &mut Settings) -> io::Result<bool> {
     let setting = |name: &str| format!("{FOLDER}/{name}");
-    let (pages, sleep) = (setting("pages_to_scan"), setting("scan_sleep_millisecs"));
+    let pages = setting("pages_to_scan");
     let before = full_scans();
     settings.set(setting("alloc_sleep_millisecs"), "10")?;
     settings.set(&pages, ALL)?;
-    let start = Instant::now();
-    let mut come = false;
-    // Each write of another value wakes it; all of them are longer than any run.
-    for nudge in (0u32..).take_while(|_| start.elapsed() < PATIENCE) {
-        settings.set(&sleep, &(u32::MAX / 2 + nudge % 2).to_string())?;
-        let woken = Instant::now();
-        while woken.elapsed() < NUDGE || !sleeps(thread) {
-            std::thread::sleep(Duration::from_micros(200));
-            // A pass is counted before the daemon sleeps again, and it may have been in the middle of one.
-            come = full_scans() != before && sleeps(thread) && sleeps(thread);
-            if come || start.elapsed() > PATIENCE {
-                break;
-            }
-        }
-        if come {
-            break;
-        }
-    }
+    let come = wake(thread, settings, &setting("scan_sleep_millisecs"), || full_scans() != before)?;
     // Writing anything else would wake it again.
     settings.set(&pages, "1")?;
     if !come {
@@ -166,23 +156,35 @@ fn pass(thread: u32, settings: &mut Settings) -> io::Result<bool> {
     Ok(come)
 }
 
+/// Wakes it, and whenever it sleeps again without being done; `false` if that does not help.
+fn wake(
+    thread: &Daemon,
+    settings: &mut Settings,
+    setting: &str,
+    is_done: impl Fn() -> bool,
+) -> io::Result<bool> {
+    let start = Instant::now();
+    // Writing it wakes the daemon; both pauses are longer than any run.
+    settings.change(setting, PAUSES)?;
+    let mut glances = GLANCES;
+    while start.elapsed() < PATIENCE {
+        // It counts a pass before it sleeps.
+        if thread.sleeps() {
+            if is_done() && thread.sleeps() {
+                return Ok(true);
+            }
+            // It may have been in the middle of a pass, or have found no memory.
+            settings.change(setting, PAUSES)?;
+            glances = (2 * glances).min(SLOWEST);
+        }
+        std::thread::sleep(glances);
+    }
+    Ok(false)
+}
+
 fn full_scans() -> u64 {
     let text = fs::read_to_string(format!("{FOLDER}/full_scans"));
     text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
-}
-
-/// The number of the daemon's thread, while there is one.
-fn thread() -> Option<u32> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-    let named =
-        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "khugepaged\n");
-    processes.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).find(named)
-}
-
-/// Whether a thread waits to be woken.
-fn sleeps(thread: u32) -> bool {
-    let text = fs::read_to_string(format!("/proc/{thread}/stat")).unwrap_or_default();
-    text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use mapcount_kernel::inspect::procs::{Process, process, processes};
@@ -68,54 +69,84 @@ fn partially_mapped() -> Option<u64> {
     Some(fs::read_to_string(path).ok()?.trim().parse().expect("a number"))
 }
 
+/// Pages of a THP that are given back, by the number of the THP.
+type Dropped = fn(usize) -> Box<dyn Iterator<Item = Range<usize>>>;
+
+/// The half of each THP, or more, is given back in one way or another: the pages that each holds then.
+const PATTERNS: [(&str, u64, Dropped); 4] = [
+    ("the second half", 256, |_| Box::new(std::iter::once(256..512))),
+    ("every second page", 256, |_| Box::new((1..512).step_by(2).map(|page| page..page + 1))),
+    ("one half or the other", 256, |thp| {
+        let from = thp % 2 * 256;
+        Box::new(std::iter::once(from..from + 256))
+    }),
+    ("all but one page", 511, |_| Box::new(std::iter::once(1..512))),
+];
+
 pub(crate) fn a_half_unmapped_thp_is_named_with_the_bytes_that_it_holds(choice: Choice) {
     let Some(mut inspector) = inspector("half-unmapped", choice) else { return };
-    let pages = room();
-    let (whole, _) = huge(pages, |_| {});
-    let thps = kilobytes(&format!("/proc/{}/smaps", whole.pid()), "AnonHugePages:") / 2048;
-    drop(whole);
-    let Some(()) = require::or_skip(
-        "half-unmapped",
-        if thps > 0 { Ok(()) } else { Err(Unavailable::new("no THP was to be had", "free some memory")) },
-    ) else {
+    let thps = room();
+    let (whole, _) = huge(thps, |_| {});
+    if !has_thp(&format!("/proc/{}/smaps", whole.pid())) {
         return;
-    };
+    }
+    drop(whole);
+    // The first way with as much as there is room for: 2 GiB.
+    for (number, pattern) in PATTERNS.iter().enumerate() {
+        held_by_pattern(&mut inspector, if number == 0 { thps } else { thps.min(32) }, pattern);
+    }
+}
+
+/// Whether a process has a THP; a test that needs one fails without, where it must not be skipped.
+fn has_thp(smaps: &str) -> bool {
+    let has = kilobytes(smaps, "AnonHugePages:") > 0;
+    let told = if has { Ok(()) } else { Err(Unavailable::new("no THP was to be had", "free some memory")) };
+    require::or_skip("THP", told).is_some()
+}
+
+fn held_by_pattern(inspector: &mut Inspector, thps: usize, (name, each, dropped): &(&str, u64, Dropped)) {
     let before = partially_mapped();
-    let (child, address) = huge(pages, |area| {
-        for huge in 0..pages {
-            area.dontneed(huge * HUGE + HUGE / 2, HUGE / 2);
+    let (child, address) = huge(thps, |area| {
+        for thp in 0..thps {
+            for pages in dropped(thp) {
+                area.dontneed(thp * HUGE + pages.start * PAGE, pages.len() * PAGE);
+            }
         }
         area.keep_as_it_is();
     });
     let after = partially_mapped();
     // Of the process as a whole there may be more: its heap can have THPs too.
-    let all = usage(&mut inspector, child.pid());
+    let all = usage(inspector, child.pid());
+    assert_eq!(all.rss() * 4, kilobytes(&format!("/proc/{}/smaps_rollup", child.pid()), "Rss:"), "{name}");
     let mappings = inspector.mappings(&of(child.pid())).expect("readable").expect("alive");
     let page = address / PAGE as u64;
     let area = mappings.iter().find(|mapping| (mapping.area.start..mapping.area.end).contains(&page));
     let usage = &area.expect("mapped").usage;
     let folios = usage.partial_folios();
-    assert!(folios > 0 && all.partial_folios() >= folios, "{usage:?}");
-    assert_eq!(usage.held, folios * 256, "half of each");
-    assert!(all.held >= usage.held, "{all:?}");
+    assert!(folios > 0 && all.partial_folios() >= folios, "{name}: {usage:?}");
+    assert_eq!(usage.held, folios * each, "{name}: of each");
+    assert!(all.held >= usage.held, "{name}: {all:?}");
     for ((order, can, why), partial) in &usage.partial {
-        assert_eq!((*order, *can, *why), (9, Some(true), Reason::Explained));
-        assert_eq!(partial.deferred, partial.folios);
+        assert_eq!((*order, *can, *why), (9, Some(true), Reason::Explained), "{name}");
+        assert_eq!(partial.deferred, partial.folios, "{name}");
     }
     if let (Some(before), Some(after)) = (before, after) {
-        assert!(after >= folios, "the system knows {after}, {folios} were found");
+        assert!(after >= folios, "{name}: the system knows {after}, {folios} were found");
         // Where nobody else is at work they are the same ones, but for the heap's.
         let is_near = after.saturating_sub(before).abs_diff(folios) < 4;
-        assert!(is_near || !crate::is_guest(), "{before}, {after}: {folios} were found");
+        assert!(is_near || !crate::is_guest(), "{name}: {before}, {after}: {folios} were found");
     }
     let census = inspector.census().expect("readable").of(mapcount_kernel::inspect::Use::Anon, 9);
-    assert!(census.folios_partial >= folios && census.pages_held >= usage.held, "{census:?}");
-    let view = folio_at(&mut inspector, child.pid(), address);
+    assert!(census.folios_partial >= folios && census.pages_held >= usage.held, "{name}: {census:?}");
+    let mapped = mappings.iter().flat_map(|mapping| &mapping.extents).find(|extent| extent.page >= page);
+    let view = folio_at(inspector, child.pid(), mapped.expect("a page is left").page * PAGE as u64);
     assert!(view.stable);
-    assert_eq!((view.head.order, view.mapped_pages), (9, Answer::Exact(256)));
-    assert_eq!(view.split.map(|verdict| verdict.can), Some(Some(true)));
-    assert_eq!(view.mappers.len(), 1);
-    assert_eq!((view.mappers[0].extent.pages, view.mappers[0].extent.by), (256, By::Pte));
+    assert_eq!((view.head.order, view.mapped_pages), (9, Answer::Exact(512 - *each as u32)), "{name}");
+    assert_eq!(view.split.map(|verdict| verdict.can), Some(Some(true)), "{name}");
+    let mapped: u32 = view.mappers.iter().map(|mapper| mapper.extent.pages).sum();
+    assert_eq!(u64::from(mapped), 512 - each, "{name}");
+    assert!(view.mappers.iter().all(|mapper| mapper.extent.by == By::Pte), "{name}");
+    has_counts_of_kpagecount(&view);
 }
 
 pub(crate) fn a_registered_buffer_is_one_pin_and_hinders_a_split(choice: Choice) {
@@ -125,10 +156,10 @@ pub(crate) fn a_registered_buffer_is_one_pin_and_hinders_a_split(choice: Choice)
     let Some(_ring) = require::or_skip("registered buffer", Ring::register(&area, 5 * PAGE, PAGE)) else {
         return;
     };
-    let view = folio_at(&mut inspector, std::process::id(), area.address());
-    if view.head.order == 0 {
-        return eprintln!("registered buffer: skipped: no THP was to be had");
+    if !has_thp("/proc/self/smaps") {
+        return;
     }
+    let view = folio_at(&mut inspector, std::process::id(), area.address());
     let references = view.references.expect("mapped");
     assert_eq!((references.pins, references.rest), (Answer::Exact(1), 0), "{references:?}");
     let split = view.split.expect("mapped");
@@ -254,6 +285,11 @@ pub(crate) fn map_counts_are_those_of_kpagecount(choice: Choice) {
     let _first = Child::new(|| {});
     let _second = Child::new(|| area.dontneed(10 * PAGE, 33 * PAGE));
     let view = folio_at(&mut inspector, std::process::id(), area.address());
+    has_counts_of_kpagecount(&view);
+}
+
+/// The map count of each page that is known is what /proc/kpagecount says.
+fn has_counts_of_kpagecount(view: &View) {
     let counts = File::open("/proc/kpagecount").expect("readable");
     let mut page = view.first;
     for (pages, count) in &view.mapcounts {
@@ -275,8 +311,7 @@ pub(crate) fn who_shares_a_folio_is_found(choice: Choice) {
     let all = processes().expect("readable");
     let others = inspector.others(&of(std::process::id()), &all).expect("readable");
     let found = others.iter().find(|other| other.process.pid == child.pid());
-    let view = folio_at(&mut inspector, child.pid(), area.address());
-    if view.head.order == 9 {
+    if has_thp("/proc/self/smaps") {
         assert!(found.is_some_and(|other| other.pages >= 512), "{others:?}");
     }
 }
@@ -288,6 +323,9 @@ pub(crate) fn the_census_counts_every_frame_and_what_is_mapped(choice: Choice) {
     area.touch();
     let after = inspector.census().expect("readable");
     let own = usage(&mut inspector, std::process::id());
+    let mapped = own.cover(mapcount_kernel::inspect::Class::Anon, 9).pmd;
+    let thps = after.of(mapcount_kernel::inspect::Use::Anon, 9);
+    assert!(thps.pages_by_pmd + thps.pages_both >= mapped, "{thps:?}, {mapped} of them here");
     assert!(after.total(mapcount_kernel::inspect::Use::Anon).pages >= own.anon);
     assert_eq!(before.frames, after.frames);
     // Every frame is counted once, but for what changed while it was looked at.
@@ -308,11 +346,13 @@ pub(crate) fn every_way_to_look_says_the_same(choice: Choice) {
     let Some(mut inspector) = inspector("observers", choice) else { return };
     let Some(mut by_pagemap) = require::or_skip("observers", Inspector::open(choice, true)) else { return };
     let Some(mut files) = require::or_skip("observers", Files::open()) else { return };
-    let areas = [Area::huge(3), Area::small(300)];
+    let areas = [Area::huge(3), Area::small(3000)];
     areas.iter().for_each(Area::touch);
     let child = Child::new(|| {
         areas[0].dontneed(HUGE, 100 * PAGE);
         areas[1].touch_some(20);
+        // More pieces than PAGEMAP_SCAN tells at once, and no multiple of that.
+        (300..3000).step_by(2).for_each(|page| areas[1].dontneed(page * PAGE, PAGE));
     });
     // What this process writes to, the child has to itself from then on: until nothing is new any more, sums change.
     let mut differences = Vec::new();

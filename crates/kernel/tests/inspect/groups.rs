@@ -38,14 +38,14 @@ fn mounted(version: u32) -> Option<PathBuf> {
     Some(mounts.lines().find(of_memory)?.split(' ').nth(1)?.into())
 }
 
-/// Tries for some seconds: the kernel hands the controller from one version to the other some time after the file system
+/// Tries for a minute: the kernel hands the controller from one version to the other some time after the file system
 /// of the first was unmounted.
 fn eventually<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let start = Instant::now();
     loop {
         match attempt() {
             Err(error)
-                if start.elapsed() < Duration::from_secs(20)
+                if start.elapsed() < Duration::from_secs(60)
                     && error.raw_os_error() != Some(libc::EINVAL) =>
             {
                 std::thread::sleep(Duration::from_millis(100));
@@ -62,7 +62,9 @@ impl Group {
         let root = match mounted(version) {
             Some(root) => root,
             None if crate::is_guest() => {
-                let made = eventually(|| Mount::cgroups(version));
+                // What is charged to groups that are gone keeps their hierarchy: above all the page cache.
+                let give_up_caches = |_: &io::Error| drop(fs::write("/proc/sys/vm/drop_caches", "3"));
+                let made = eventually(|| Mount::cgroups(version).inspect_err(give_up_caches));
                 let made = made.map_err(|error| missing(format!("mount: {error}")))?;
                 mount.insert(made).path().to_owned()
             }

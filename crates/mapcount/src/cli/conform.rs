@@ -144,7 +144,7 @@ impl Session<'_> {
     /// Runs a scenario; `false` if it is to be the last.
     fn one(&mut self, scenario: &Scenario, name: &str, source: Option<&Source>) -> Result<bool, Exit> {
         self.progress(name);
-        let report = self.conform.check(scenario, name).map_err(|trouble| self.lost(&trouble, source))?;
+        let report = self.conform.confirm(scenario, name).map_err(|trouble| self.lost(&trouble, source))?;
         if report.verdict == Verdict::Stopped(Stop::Interrupted) {
             return Ok(false);
         }
@@ -155,7 +155,7 @@ impl Session<'_> {
                 written = self.minimised(scenario, name)?;
             }
             Verdict::ModelFails(_) => self.exit = self.exit.max(Exit::Finding),
-            Verdict::Agrees | Verdict::Stopped(_) => {}
+            Verdict::Agrees | Verdict::Unsteady(_) | Verdict::Stopped(_) => {}
         }
         self.clear_progress();
         self.summary.add(&report);

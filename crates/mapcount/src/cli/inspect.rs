@@ -1,15 +1,17 @@
 //! `mapcount inspect`.
 
+mod chosen;
+mod clock;
 mod reduced;
 mod save;
 mod target;
 
-use std::collections::BTreeSet;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mapcount_kernel::inspect::procs::{self, Process};
-use mapcount_kernel::inspect::{Files, Inspector, Missed, Processes};
+use mapcount_kernel::inspect::{Files, Inspector, Missed};
 use mapcount_kernel::observer::Choice;
 use mapcount_kernel::{Unavailable, signals};
 
@@ -20,45 +22,50 @@ use crate::report::inspect::{
 };
 use crate::report::layout::Style;
 use crate::view;
+use chosen::{chosen, no_process};
 use target::{Place, frame, orders, place};
 
 /// Inspect the running system: who maps its folios, who holds them, what they waste, why they cannot be split.
 ///
 /// Without a choice of processes: memory by kind and order, and the processes that hold most.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES, group(clap::ArgGroup::new("processes").args(["pid", "comm", "cgroup"]).multiple(true)))]
 pub(super) struct Args {
     /// These processes.
-    #[arg(long, value_name = "PID", num_args = 1.., value_delimiter = ',')]
+    #[arg(long, value_name = "PID", num_args = 1.., value_delimiter = ',', help_heading = PROCESSES)]
     pid: Vec<u32>,
     /// The processes whose program has this name, as /proc/PID/comm shows it.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = PROCESSES)]
     comm: Vec<String>,
     /// The processes of this cgroup and of those below it, and what is charged to them: a folder, or a path as
     /// /proc/PID/cgroup shows it.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = PROCESSES)]
     cgroup: Option<String>,
     /// The children of these processes too, and theirs.
-    #[arg(long)]
+    #[arg(long, requires = "processes", help_heading = PROCESSES)]
     children: bool,
     /// Every mapping of the processes.
-    #[arg(long)]
+    #[arg(long, requires = "processes", help_heading = PROCESSES)]
     mappings: bool,
     /// Blocks of this size, in which PTEs map one folio, aligned in memory and in the address space (64K, 2M …).
-    #[arg(long, value_name = "SIZE", value_parser = orders)]
+    #[arg(long, value_name = "SIZE", value_parser = orders, requires = "processes", help_heading = PROCESSES)]
     cont: Vec<u8>,
     /// Memory by kind and order alone.
-    #[arg(long, conflicts_with_all = ["pid", "comm", "cgroup", "addr", "pfn", "unexpected"])]
+    #[arg(long, conflicts_with_all = ["processes", "addr", "pfn", "unexpected", "top"], help_heading = MACHINE)]
     census: bool,
-    /// The folio that a process maps at an address, with everything about it.
-    #[arg(long, value_name = "PID:ADDRESS", value_parser = place, conflicts_with_all = ["pid", "comm", "cgroup", "pfn", "unexpected"])]
-    addr: Option<Place>,
-    /// The folio of a page frame, with everything about it.
-    #[arg(long, value_name = "N", value_parser = frame, conflicts_with_all = ["pid", "comm", "cgroup", "unexpected"])]
-    pfn: Option<u64>,
     /// Folios with references that mappings and caches do not explain, in groups, before and after a drain of the
     /// per-CPU batches.
-    #[arg(long, conflicts_with_all = ["pid", "comm", "cgroup"])]
+    #[arg(long, conflicts_with_all = ["processes", "top"], help_heading = MACHINE)]
     unexpected: bool,
+    /// The folio that a process maps at an address, with everything about it.
+    #[arg(long, value_name = "PID:ADDRESS", value_parser = place, conflicts_with_all = ["processes", "pfn", "unexpected", "top"], help_heading = MACHINE)]
+    addr: Option<Place>,
+    /// The folio of a page frame, with everything about it.
+    #[arg(long, value_name = "N", value_parser = frame, conflicts_with_all = ["processes", "unexpected", "top"], help_heading = MACHINE)]
+    pfn: Option<u64>,
+    /// Walk through processes, mappings and folios in this terminal; with --watch it looks again by itself.
+    #[arg(long, conflicts_with_all = ["processes", "addr", "pfn", "unexpected", "census", "top", "format", "output"], help_heading = MACHINE)]
+    tui: bool,
     /// How to read the kernel: by a BPF program, /proc/kcore, or files of /proc that show less [default: what shows most
     /// of those that are there].
     #[arg(long, value_name = "OBSERVER", value_parser = observer, default_value = "auto", hide_default_value = true)]
@@ -66,10 +73,8 @@ pub(super) struct Args {
     /// Find out what processes map by /proc/PID/pagemap instead of their page tables; it takes the lock of the process.
     #[arg(long)]
     pagemap: bool,
-    /// Walk through processes, mappings and folios in this terminal; with --watch it looks again by itself.
-    #[arg(long, conflicts_with_all = ["pid", "comm", "cgroup", "addr", "pfn", "unexpected", "census", "format", "output"])]
-    tui: bool,
-    /// Show so many processes or mappings at most.
+    /// Show so many processes or mappings at most: those that hold most, then the largest [default: 10 where no processes
+    /// are chosen, else all].
     #[arg(long, value_name = "N")]
     top: Option<usize>,
     /// Look again every so many seconds, until interrupted.
@@ -83,6 +88,19 @@ pub(super) struct Args {
     output: Option<PathBuf>,
 }
 
+const PROCESSES: &str = "What processes use";
+const MACHINE: &str = "The machine, or one folio";
+
+const EXAMPLES: &str = "\
+Examples:
+  mapcount inspect                            where memory is, and who holds folios that nobody maps
+  mapcount inspect --pid 4242 --children      Rss, Pss, held bytes, why folios cannot be split
+  mapcount inspect --pid 4242 --mappings --top 20
+  mapcount inspect --addr 4242:7f0012345000   one folio: references, pins, verdicts, words
+  mapcount inspect --unexpected               references that nobody is known for
+  mapcount inspect --cgroup system.slice --watch 10 --format jsonl
+  mapcount inspect --census --format openmetrics --output mapcount.prom";
+
 pub(super) fn main(args: &Args) -> Exit {
     if args.format == Format::Openmetrics && (args.addr.is_some() || args.pfn.is_some()) {
         let what = "one folio is no metric: --addr and --pfn need another --format\n";
@@ -93,6 +111,12 @@ pub(super) fn main(args: &Args) -> Exit {
         Err(missing) => return unavailable(&missing),
     };
     if args.tui {
+        if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
+            return unavailable(&Unavailable::new(
+                "--tui needs a terminal, which input or output is not",
+                "leave it out, or start it in a terminal",
+            ));
+        }
         return terminal(source, args);
     }
     if args.watch.is_some() || args.output.is_some() {
@@ -200,11 +224,16 @@ fn deliver(report: &Report, args: &Args) -> Option<Exit> {
 const FEW: usize = 10;
 
 fn report(source: &mut Source, args: &Args) -> Result<Report, Unavailable> {
-    match source {
+    let mut report = match source {
         Source::Kernel(inspector) => by_structs(inspector, args),
         Source::Files(files, missing) => reduced::by_files(files, missing.as_ref(), args),
         Source::Own(missing) => reduced::own_processes(missing, args),
+    }?;
+    // Prometheus keeps the time itself; one report by itself is the same for the same system.
+    if args.watch.is_some() && args.format != Format::Openmetrics {
+        report.about.insert(0, ("time", clock::now()));
     }
+    Ok(report)
 }
 
 /// Whether processes were chosen.
@@ -229,7 +258,7 @@ fn by_structs(inspector: &mut Inspector, args: &Args) -> Result<Report, Unavaila
     } else if args.addr.is_some() || args.pfn.is_some() {
         one_folio(inspector, args, &mut report)?;
     } else if chooses(args) {
-        chosen(inspector, args, options, &mut report)?;
+        chosen_ones(inspector, args, options, &mut report)?;
     } else {
         census(&mut report, &inspector.census()?, Depth::Structs);
         if !args.census {
@@ -241,51 +270,26 @@ fn by_structs(inspector: &mut Inspector, args: &Args) -> Result<Report, Unavaila
     Ok(report)
 }
 
-/// All processes; the cgroup, and the processes, that were asked for.
-type Wanted = (Vec<Process>, Option<procs::Cgroup>, Vec<Process>);
-
-/// The processes that were asked for, by id, name and cgroup.
-fn wanted(args: &Args) -> Result<Wanted, Unavailable> {
-    let all = procs::processes()?;
-    let group = args.cgroup.as_deref().map(procs::cgroup).transpose()?;
-    let mut pids: BTreeSet<u32> = args.pid.iter().copied().collect();
-    pids.extend(group.iter().flat_map(|group| &group.pids));
-    pids.extend(all.iter().filter(|process| args.comm.contains(&process.comm)).map(|process| process.pid));
-    if args.children {
-        pids = procs::with_children(&all, &pids);
-    }
-    let chosen = all.iter().filter(|process| pids.contains(&process.pid)).cloned().collect();
-    Ok((all, group, chosen))
-}
-
-/// Nothing to report is an error, unless a cgroup is told of too.
-fn check_found(found: &Processes, has_more: bool) -> Result<(), Unavailable> {
-    if !found.used.is_empty() || has_more {
-        return Ok(());
-    }
-    let what = match found.missed.first() {
-        Some((process, Missed::Denied)) => format!("process {} cannot be read", process.pid),
-        Some((process, _)) => format!("process {} has no memory, or is gone", process.pid),
-        None => "no such process".to_owned(),
-    };
-    Err(Unavailable::new(what, "name a process that is running, and run as root"))
-}
-
-fn chosen(
+/// What the chosen processes use, and what is charged to their cgroup.
+fn chosen_ones(
     inspector: &mut Inspector,
     args: &Args,
     options: Options,
     report: &mut Report,
 ) -> Result<(), Unavailable> {
-    let (all, group, chosen) = wanted(args)?;
-    let found = inspector.processes(&chosen, &args.cont)?;
-    check_found(&found, group.is_some())?;
-    let options = Options { sum: found.used.len() > 1 || group.is_some(), ..options };
+    let chosen = chosen(args)?;
+    let found = inspector.processes(&chosen.processes, &args.cont)?;
+    // Of a cgroup without processes there is to tell what is charged to it.
+    if chosen.group.is_none() {
+        chosen.check(&found)?;
+    }
+    let options = Options { sum: chosen.has_sum(&found), ..options };
     processes(report, &Seen { found: &found, details: true }, options);
+    report.notes.extend(chosen.note(&found.missed));
     if let [(process, usage)] = &found.used[..]
         && usage.elsewhere > 0
     {
-        others(report, process, &inspector.others(process, &all)?);
+        others(report, process, &inspector.others(process, &chosen.all)?);
     }
     if args.mappings {
         for (process, _) in &found.used {
@@ -295,8 +299,13 @@ fn chosen(
             }
         }
     }
-    if let Some(group) = &group {
+    if let Some(group) = &chosen.group {
         match inspector.charged(&group.inodes)? {
+            _ if !group.has_memory => report.notes.push(format!(
+                "What is charged to {} is not known: the memory controller is not at work there (no memory.stat), so that a \
+                 cgroup above it, or of another hierarchy, is charged.",
+                group.path.display()
+            )),
             Some(census) => charged(report, &group.path.display().to_string(), &census),
             None => report.notes.push(
                 "What is charged to the cgroup is not known: this kernel has no /proc/kpagecgroup."
@@ -308,8 +317,7 @@ fn chosen(
 }
 
 fn target(pid: u32) -> Result<Process, Unavailable> {
-    procs::process(pid)
-        .ok_or_else(|| Unavailable::new(format!("no process {pid}"), "name a process that is running"))
+    procs::process(pid).ok_or_else(|| Unavailable::new(no_process(pid), "name a process that is running"))
 }
 
 fn one_folio(inspector: &mut Inspector, args: &Args, report: &mut Report) -> Result<(), Unavailable> {
@@ -322,9 +330,15 @@ fn one_folio(inspector: &mut Inspector, args: &Args, report: &mut Report) -> Res
                     "name an address that it has touched; --pid P --mappings lists its mappings",
                 ));
             }
-            Err(_) => {
+            Err(Missed::Denied) => {
                 return Err(Unavailable::new(
-                    format!("process {} cannot be read, or is gone", place.pid),
+                    format!("process {} may not be read", place.pid),
+                    "run as root (CAP_SYS_PTRACE)",
+                ));
+            }
+            Err(Missed::Vanished | Missed::NoMemory) => {
+                return Err(Unavailable::new(
+                    format!("process {} is gone, or has no memory any more", place.pid),
                     "name a process that is running",
                 ));
             }

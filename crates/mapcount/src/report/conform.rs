@@ -69,6 +69,7 @@ pub struct Written {
 pub struct Summary {
     agree: u64,
     differ: u64,
+    unsteady: u64,
     fails: u64,
     stopped: BTreeMap<&'static str, u64>,
     steps: u64,
@@ -90,6 +91,7 @@ impl Summary {
         match &report.verdict {
             Verdict::Agrees => self.agree += 1,
             Verdict::Differs(_) => self.differ += 1,
+            Verdict::Unsteady(_) => self.unsteady += 1,
             Verdict::ModelFails(_) => self.fails += 1,
             Verdict::Stopped(stop) => *self.stopped.entry(word(stop)).or_default() += 1,
         }
@@ -112,7 +114,7 @@ impl Summary {
 
     /// Scenarios so far.
     pub fn scenarios(&self) -> u64 {
-        self.agree + self.differ + self.fails + self.stopped.values().sum::<u64>()
+        self.agree + self.differ + self.unsteady + self.fails + self.stopped.values().sum::<u64>()
     }
 
     /// Scenarios in which model and kernel differ, so far.
@@ -209,7 +211,7 @@ impl Format {
                 }
             }
             Format::Jsonl => line_of(&json!({
-                "planned": summary.planned, "agree": summary.agree, "differ": summary.differ, "model_fails": summary.fails,
+                "planned": summary.planned, "agree": summary.agree, "differ": summary.differ, "unsteady": summary.unsteady, "model_fails": summary.fails,
                 "stopped": summary.stopped, "steps": summary.steps, "values": summary.values,
                 "noise": summary.noise, "statistics_steps": summary.hunted, "known_bugs": summary.bugs,
                 "left_out": summary.left_out.iter().map(|((operation, why), steps)| json!({
@@ -237,6 +239,9 @@ fn table(line: &Line<'_>) -> String {
         Verdict::Stopped(stop) if report.steps == 0 => ("skipped", reason(stop)),
         Verdict::Stopped(stop) => ("stopped", format!("{}; {}", extent(report), reason(stop))),
         Verdict::Differs(_) => ("DIFFERS", extent(report)),
+        Verdict::Unsteady(_) => {
+            ("unsteady", format!("{}; differed once, and agreed when run again", extent(report)))
+        }
         Verdict::ModelFails(finding) => ("FAILS", finding.diagnostic.message.clone()),
     };
     let mut text = format!("{word:8} {name:28} {more}\n");
@@ -253,7 +258,7 @@ fn extent(report: &Report) -> String {
 /// What is to be said below a scenario.
 fn details(report: &Report, written: Option<&Written>) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Verdict::Differs(found) = &report.verdict {
+    if let Verdict::Differs(found) | Verdict::Unsteady(found) = &report.verdict {
         lines.extend(differences(found));
     }
     lines.extend(report.drift.iter().map(drift));
@@ -321,6 +326,9 @@ fn ktap(line: &Line<'_>) -> String {
         Verdict::Agrees => writeln!(text, "ok {number} {name}"),
         Verdict::Stopped(stop) => writeln!(text, "ok {number} {name} # SKIP {}", reason(stop)),
         Verdict::Differs(_) => writeln!(text, "not ok {number} {name}"),
+        Verdict::Unsteady(_) => {
+            writeln!(text, "ok {number} {name} # differed once, and agreed when run again")
+        }
         Verdict::ModelFails(finding) => {
             writeln!(text, "# {}\nnot ok {number} {name}", finding.diagnostic.message)
         }
@@ -339,8 +347,9 @@ fn object(line: &Line<'_>) -> Value {
             object["verdict"] = json!(word(stop));
             object["why"] = json!(reason(stop));
         }
-        Verdict::Differs(found) => {
-            object["verdict"] = json!("differs");
+        Verdict::Differs(found) | Verdict::Unsteady(found) => {
+            let is_lasting = matches!(report.verdict, Verdict::Differs(_));
+            object["verdict"] = json!(if is_lasting { "differs" } else { "unsteady" });
             object["differences"] = found
                 .differences
                 .iter()
@@ -383,6 +392,9 @@ fn totals(summary: &Summary, coverage: &Coverage) -> impl Iterator<Item = String
     let mut words = vec![format!("{} agree", summary.agree), format!("{} differ", summary.differ)];
     if summary.fails > 0 {
         words.push(format!("in {} the model fails", summary.fails));
+    }
+    if summary.unsteady > 0 {
+        words.push(format!("{} unsteady", summary.unsteady));
     }
     words.extend(summary.stopped.iter().map(|(why, count)| format!("{count} {why}")));
     lines.push(format!("{} scenarios: {}", summary.scenarios(), words.join(", ")));
@@ -527,6 +539,22 @@ mod tests {
         let text = Format::Table.end(&summary, &Coverage::default());
         assert!(text.contains("drift hunt: statistics compared with page tables behind 3 steps"), "{text}");
         assert!(text.contains("known kernel bug Q3: shown by 1 scenario\n"), "{text}");
+    }
+
+    #[test]
+    fn what_differed_once_is_told_and_is_no_failure() {
+        let Verdict::Differs(found) = differs().verdict else { unreachable!("it differs") };
+        let once = report(Verdict::Unsteady(found));
+        let text = Format::Table.line(&line(&once));
+        assert!(text.starts_with("unsteady cow "), "{text}");
+        assert!(text.contains("model 2, kernel 3"), "{text}");
+        assert!(Format::Ktap.line(&line(&once)).contains("\nok 4 cow # differed once"));
+        assert!(Format::Jsonl.line(&line(&once)).contains("\"unsteady\""));
+        let mut summary = Summary::default();
+        summary.add(&once);
+        assert_eq!((summary.differing(), summary.scenarios()), (0, 1));
+        let text = Format::Table.end(&summary, &Coverage::default());
+        assert!(text.contains("1 scenarios: 0 agree, 0 differ, 1 unsteady"), "{text}");
     }
 
     #[test]

@@ -207,7 +207,7 @@ pub(super) fn folio_lines(state: &State) -> Vec<String> {
         ));
         lines.push(format!("           + pins {} ({pins}) + rest {}", found.pinned, found.rest));
         if let Some(holder) = folio.holder {
-            lines.push(format!("           {}", holder.text()));
+            lines.push(format!("    {}", holder.text()));
         }
     }
     let mut verdict = |question: &str, verdict: Option<Verdict>| {

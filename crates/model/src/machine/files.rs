@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use super::Machine;
-use super::frames::{AnonRoot, Mapping};
+use super::frames::{Mapping, Root};
 use super::swapped::SwapValues;
 use super::vma::Vma;
 use crate::units::{Folio, Kind, Order, PageRange, Pfn};
@@ -61,7 +61,7 @@ impl FileKind {
 #[derive(Clone, Debug)]
 pub struct File {
     /// Its identity: the address space of the file in `folio->mapping`.
-    pub root: AnonRoot,
+    pub root: Root,
     /// Where it lives.
     pub kind: FileKind,
     /// Where huge pages are used in it, if it is shared memory.
@@ -282,12 +282,12 @@ impl PageCache {
 /// The files of a machine.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
-    files: RefCell<BTreeMap<AnonRoot, Rc<File>>>,
+    files: RefCell<BTreeMap<Root, Rc<File>>>,
 }
 
 impl Files {
     /// The file with this root.
-    pub fn get(&self, root: AnonRoot) -> Option<Rc<File>> {
+    pub fn get(&self, root: Root) -> Option<Rc<File>> {
         self.files.borrow().get(&root).cloned()
     }
 
@@ -306,7 +306,7 @@ impl Files {
     }
 
     /// Forgets a file of which nothing is cached any more.
-    pub(crate) fn remove(&self, root: AnonRoot) {
+    pub(crate) fn remove(&self, root: Root) {
         self.files.borrow_mut().remove(&root);
     }
 
@@ -318,7 +318,7 @@ impl Files {
     }
 
     /// Feeds the state to a hasher; `number` tells the roots apart.
-    pub(super) fn hash_into(&self, mut state: &mut dyn Hasher, mut number: impl FnMut(AnonRoot) -> u32) {
+    pub(super) fn hash_into(&self, mut state: &mut dyn Hasher, mut number: impl FnMut(Root) -> u32) {
         for file in self.files.borrow().values() {
             (number(file.root), file.kind, file.huge, file.unnamed, file.size.get()).hash(&mut state);
             (file.ahead.get(), file.on_shrinklist.get(), file.device).hash(&mut state);
@@ -329,7 +329,7 @@ impl Files {
 
 impl Machine {
     /// Makes a file of `size` pages, of which nothing is cached; says how it is known.
-    pub fn add_file(&self, kind: FileKind, huge: ShmemHuge, size: u64, unnamed: bool) -> AnonRoot {
+    pub fn add_file(&self, kind: FileKind, huge: ShmemHuge, size: u64, unnamed: bool) -> Root {
         let root = self.add_file_root();
         let (size, cache) = (Cell::new(size), PageCache::default());
         let (ahead, on_shrinklist) = (Cell::default(), Cell::default());
@@ -339,7 +339,7 @@ impl Machine {
 
     /// Makes a DAX device of `pages` pages, a multiple of its alignment. Its pages are folios of their own, from 5.17
     /// on as large as an entry; on each the device keeps a reference (`memmap_init_compound()`, mm/mm_init.c, v7.2).
-    pub fn add_device(&self, pages: u32, align: Order) -> AnonRoot {
+    pub fn add_device(&self, pages: u32, align: Order) -> Root {
         let root = self.add_file_root();
         let order = if self.policy.dax_compound { align } else { Order::ZERO };
         let frames = self.frames.add_device(pages, order, Mapping { root, index: 0 });
@@ -370,7 +370,7 @@ impl Machine {
     ///
     /// # Panics
     /// If there is no such file: an area that maps one keeps it.
-    pub fn file(&self, root: AnonRoot) -> Rc<File> {
+    pub fn file(&self, root: Root) -> Rc<File> {
         self.files.get(root).unwrap_or_else(|| panic!("an area maps file {}, which is gone", root.0))
     }
 
@@ -386,7 +386,7 @@ impl Machine {
     #[inline]
     pub fn in_page_cache(&self, folio: Folio) -> bool {
         match folio.kind {
-            Kind::File | Kind::Shmem => self.frames.mapping(folio).root != AnonRoot(0),
+            Kind::File | Kind::Shmem => self.frames.mapping(folio).root != Root(0),
             Kind::Hugetlb => self.hugetlb.is_cached(folio),
             _ => false,
         }
@@ -416,7 +416,7 @@ impl Machine {
         let references = self.cache_references(folio);
         let index = self.frames.mapping(folio).index;
         file.cache.remove(folio, index);
-        self.frames.set_kind(folio, folio.kind, Mapping { root: AnonRoot(0), index: 0 });
+        self.frames.set_kind(folio, folio.kind, Mapping { root: Root(0), index: 0 });
         self.put_refs(folio, references);
     }
 
@@ -426,7 +426,7 @@ impl Machine {
         let mapping = self.frames.mapping(old);
         let state = file.cache.state(mapping.index);
         file.cache.remove(old, mapping.index);
-        self.frames.set_kind(old, old.kind, Mapping { root: AnonRoot(0), index: 0 });
+        self.frames.set_kind(old, old.kind, Mapping { root: Root(0), index: 0 });
         self.frames.set_kind(new, new.kind, mapping);
         file.cache.insert(new, mapping.index);
         file.cache.set_state(mapping.index, state);
@@ -446,7 +446,7 @@ impl Machine {
         let end = index + u64::from(new.pages());
         while let Some((first, folio)) = file.cache.folio_from(self, index, end) {
             file.cache.remove(folio, first);
-            self.frames.set_kind(folio, folio.kind, Mapping { root: AnonRoot(0), index: 0 });
+            self.frames.set_kind(folio, folio.kind, Mapping { root: Root(0), index: 0 });
         }
         self.frames.set_kind(new, new.kind, Mapping { root: file.root, index });
         file.cache.insert(new, index);

@@ -16,14 +16,14 @@ pub const MAX_NODES: u32 = 16;
 /// (anon_vma and its chain in the kernel). A file is one too: all who map it share it (its address_space, with its tree
 /// of areas). From a folio's root the reverse walk finds who may map it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct AnonRoot(pub u32);
+pub struct Root(pub u32);
 
 /// Where a folio belongs (`folio->mapping` and `folio->index`): in every VMA of the root, the page `index` pages from the
 /// VMA's offset 0. Root 0 is nobody's: that of folios that truncation took out of their file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Mapping {
     /// Who may map it.
-    pub root: AnonRoot,
+    pub root: Root,
     /// The offset of the folio's first page.
     pub index: u64,
 }
@@ -50,7 +50,7 @@ struct Frame {
     /// low bits, above it are the order's fifth bit and flags.
     index_high_and_flags: u8,
     index_low: u32,
-    root: AnonRoot,
+    root: Root,
 }
 
 const FREE: Frame = Frame {
@@ -59,7 +59,7 @@ const FREE: Frame = Frame {
     first_byte: 0,
     index_high_and_flags: 0,
     index_low: 0,
-    root: AnonRoot(0),
+    root: Root(0),
 };
 
 /// Bits of the index in `index_high_and_flags`.
@@ -147,7 +147,7 @@ impl Frames {
         // The zero page is part of the kernel's image, beside the memory.
         let beside = u32::from(kind == Kind::Zero && order == Order::ZERO);
         let first = self.take_free(order, self.limit + beside)?;
-        let mapping = mapping.unwrap_or(Mapping { root: AnonRoot(0), index: 0 });
+        let mapping = mapping.unwrap_or(Mapping { root: Root(0), index: 0 });
         let mut frame = Frame { order_and_node: order.0, kind: Some(kind), root: mapping.root, ..FREE };
         frame.set_index(mapping.index);
         let folio = Folio { head: Pfn(first), order, kind };
@@ -427,7 +427,7 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
-    use super::{AnonRoot, Frames, Mapping};
+    use super::{Frames, Mapping, Root};
     use crate::units::{Kind, Order, PageRange, Pfn};
 
     #[test]
@@ -449,7 +449,7 @@ mod tests {
         let frames = Frames::new(1024, Order(9));
         let alloc = |order| frames.alloc(Order(order), Kind::Anon, None).map(|folio| folio.head);
         assert_eq!(alloc(9), Some(Pfn(0)));
-        let mapping = Mapping { root: AnonRoot(1), index: 0 };
+        let mapping = Mapping { root: Root(1), index: 0 };
         let device = frames.add_device(2 << 18, Order(18), mapping);
         assert_eq!(device, PageRange::new(Pfn(1 << 18), 2 << 18));
         let second = frames.folio(Pfn((2 << 18) + 5)).expect("it is there");

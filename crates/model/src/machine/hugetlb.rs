@@ -14,7 +14,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use super::Machine;
-use super::frames::{AnonRoot, Mapping};
+use super::frames::{Mapping, Root};
 use crate::event::Phase;
 use crate::field::Field;
 use crate::units::{Folio, Kind, Pfn};
@@ -23,7 +23,7 @@ use crate::units::{Folio, Kind, Pfn};
 #[derive(Clone, Debug, Default)]
 pub struct Hugetlb {
     pool: RefCell<Pool>,
-    objects: RefCell<BTreeMap<AnonRoot, Object>>,
+    objects: RefCell<BTreeMap<Root, Object>>,
     used: RefCell<BTreeMap<Pfn, Use>>,
 }
 
@@ -65,7 +65,7 @@ struct Object {
 struct Use {
     anon: bool,
     /// Its place in a page cache.
-    cached: Option<(AnonRoot, u64)>,
+    cached: Option<(Root, u64)>,
     /// Freed, it is promised again (HPageRestoreReserve).
     restores: bool,
     /// Freed, it does not go to the pool (HPageTemporary).
@@ -116,13 +116,13 @@ impl Hugetlb {
     }
 
     /// The page at an offset of a shared mapping.
-    pub fn find(&self, root: AnonRoot, index: u64) -> Option<Pfn> {
+    pub fn find(&self, root: Root, index: u64) -> Option<Pfn> {
         self.objects.borrow().get(&root)?.cache.get(&index).copied()
     }
 
     /// Promises the pages at these offsets to a new mapping; `false`, and nothing is changed, if there are not
     /// enough.
-    pub fn promise(&self, root: AnonRoot, shared: bool, indexes: &[u64]) -> bool {
+    pub fn promise(&self, root: Root, shared: bool, indexes: &[u64]) -> bool {
         let mut pool = self.pool.borrow_mut();
         let wanted = pool.counts.reserved + indexes.len() as i64;
         if wanted > pool.free.len() as i64 {
@@ -135,12 +135,12 @@ impl Hugetlb {
     }
 
     /// Whether the page at an offset is promised.
-    pub fn is_promised(&self, root: AnonRoot, index: u64) -> bool {
+    pub fn is_promised(&self, root: Root, index: u64) -> bool {
         self.objects.borrow().get(&root).is_some_and(|object| object.promised.contains(&index))
     }
 
     /// A private mapping got the page at an offset, which was promised to it.
-    pub fn redeem(&self, root: AnonRoot, index: u64) {
+    pub fn redeem(&self, root: Root, index: u64) {
         if let Some(object) = self.objects.borrow_mut().get_mut(&root) {
             object.promised.remove(&index);
         }
@@ -148,7 +148,7 @@ impl Hugetlb {
 
     /// A page is unmapped by the process that it was promised to: freed, it is promised again
     /// (`__unmap_hugepage_range()`, mm/hugetlb.c, v6.9).
-    pub fn restore(&self, folio: Folio, root: AnonRoot, index: u64) {
+    pub fn restore(&self, folio: Folio, root: Root, index: u64) {
         let surplus = self.counts().surplus;
         let mut used = self.used.borrow_mut();
         let Some(of) = used.get_mut(&folio.head).filter(|of| of.anon && !of.restores && surplus == 0) else {
@@ -161,7 +161,7 @@ impl Hugetlb {
     }
 
     /// Feeds the state to a hasher; `number` says what a root is called.
-    pub(super) fn hash_into(&self, mut state: &mut dyn Hasher, mut number: impl FnMut(AnonRoot) -> u32) {
+    pub(super) fn hash_into(&self, mut state: &mut dyn Hasher, mut number: impl FnMut(Root) -> u32) {
         self.pool.borrow().hash(&mut state);
         let objects = self.objects.borrow();
         let mut numbered: Vec<(u32, &Object)> =
@@ -291,7 +291,7 @@ impl Machine {
     }
 
     /// Puts a fresh page into the cache of a shared mapping, which owns references on it.
-    pub fn cache_hugetlb(&self, folio: Folio, root: AnonRoot, index: u64) {
+    pub fn cache_hugetlb(&self, folio: Folio, root: Root, index: u64) {
         if let Some(object) = self.hugetlb.objects.borrow_mut().get_mut(&root) {
             object.cache.insert(index, folio.head);
             // Where a hole was, the page itself makes up for the promise that went with it.
@@ -304,7 +304,7 @@ impl Machine {
     }
 
     /// Takes a page that nobody maps out of the cache of a shared mapping; what was promised there goes with it.
-    pub fn uncache_hugetlb(&self, folio: Folio, root: AnonRoot, index: u64) {
+    pub fn uncache_hugetlb(&self, folio: Folio, root: Root, index: u64) {
         let references = self.known(folio).pagecache_references(folio);
         if let Some(object) = self.hugetlb.objects.borrow_mut().get_mut(&root) {
             object.cache.remove(&index);
@@ -317,7 +317,7 @@ impl Machine {
     }
 
     /// The process that pages of a private mapping were promised to gave up these offsets.
-    pub fn unpromise_hugetlb(&self, root: AnonRoot, indexes: Range<u64>) {
+    pub fn unpromise_hugetlb(&self, root: Root, indexes: Range<u64>) {
         let mut given = 0;
         if let Some(object) = self.hugetlb.objects.borrow_mut().get_mut(&root) {
             let before = object.promised.len();
@@ -341,7 +341,7 @@ impl Machine {
 
     /// The last area of a root is gone: a shared mapping's cache is emptied, and what was promised to it is given
     /// back.
-    pub fn forget_hugetlb(&self, root: AnonRoot) {
+    pub fn forget_hugetlb(&self, root: Root) {
         let Some(object) = self.hugetlb.objects.borrow_mut().remove(&root) else { return };
         let freed = object.cache.len();
         for head in object.cache.values() {
@@ -365,7 +365,7 @@ impl Machine {
         let of = self.hugetlb.used.borrow_mut().remove(&folio.head);
         let of = of.expect("it was taken from the pool");
         self.frames.fill(folio.range(), 0);
-        self.frames.set_kind(folio, Kind::Hugetlb, Mapping { root: AnonRoot(0), index: 0 });
+        self.frames.set_kind(folio, Kind::Hugetlb, Mapping { root: Root(0), index: 0 });
         let surplus = {
             let mut pool = self.hugetlb.pool.borrow_mut();
             pool.counts.reserved += i64::from(of.restores);

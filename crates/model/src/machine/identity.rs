@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use super::Machine;
-use super::frames::{AnonRoot, FolioFlag};
+use super::frames::{FolioFlag, Root};
 use super::vma::{AnonVma, FileArea, Vma};
 use crate::field::{Field, Scope};
 use crate::stats::Stat;
@@ -31,8 +31,8 @@ impl Machine {
             Hash::hash(&*mm.noted_pmds.borrow(), &mut sink);
             for vma in mm.vmas.borrow().all() {
                 let anon = vma.anon.map(|anon| AnonVma { id: numbers.anon_vma(anon.id), ..anon });
-                let root = AnonRoot(numbers.root(vma.root));
-                let file = vma.file.map(|area| FileArea { root: AnonRoot(numbers.root(area.root)), ..area });
+                let root = Root(numbers.root(vma.root));
+                let file = vma.file.map(|area| FileArea { root: Root(numbers.root(area.root)), ..area });
                 Hash::hash(&Vma { anon, root, file, ..*vma }, &mut sink);
             }
             mm.table.hash_into(sink);
@@ -73,13 +73,13 @@ impl Machine {
 /// Numbers in the order of first sight, for what has a number only to be told apart.
 #[derive(Default)]
 struct Numbers {
-    roots: Vec<AnonRoot>,
-    known_roots: BTreeMap<AnonRoot, u32>,
+    roots: Vec<Root>,
+    known_roots: BTreeMap<Root, u32>,
     known_anon_vmas: BTreeMap<u32, u32>,
 }
 
 impl Numbers {
-    fn root(&mut self, root: AnonRoot) -> u32 {
+    fn root(&mut self, root: Root) -> u32 {
         *self.known_roots.entry(root).or_insert_with(|| {
             self.roots.push(root);
             self.roots.len() as u32

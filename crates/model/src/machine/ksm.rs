@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::frames::{AnonRoot, Content, Mapping};
+use super::frames::{Content, Mapping, Root};
 use crate::units::{MmId, Pfn};
 
 /// An address that ksmd looked at (`struct ksm_rmap_item`, mm/ksm.c).
@@ -191,7 +191,7 @@ impl Ksm {
     }
 
     /// Feeds the state to a hasher; `number` tells roots apart.
-    pub fn hash_into(&self, mut state: &mut dyn std::hash::Hasher, mut number: impl FnMut(AnonRoot) -> u32) {
+    pub fn hash_into(&self, mut state: &mut dyn std::hash::Hasher, mut number: impl FnMut(Root) -> u32) {
         let own = self.0.borrow();
         std::hash::Hash::hash(&own.mms, &mut state);
         for (key, item) in &own.items {

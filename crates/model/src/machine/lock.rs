@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use crate::machine::frames::AnonRoot;
+use crate::machine::frames::Root;
 use crate::units::{MmId, Pfn};
 
 /// A lock.
@@ -16,7 +16,7 @@ pub enum Lock {
     /// The folio lock.
     Folio(Pfn),
     /// The lock of all address spaces that share anonymous folios.
-    Anon(AnonRoot),
+    Anon(Root),
     /// The lock of the deferred split queue.
     Deferred,
 }

@@ -69,7 +69,7 @@ impl Entry {
         self.0 & OLD != 0
     }
 
-    /// Whether the page was not written through it since MADV_FREE.
+    /// Whether the page was not written through it since MADV_FREE, or since a read brought it back from swap.
     pub const fn is_clean(self) -> bool {
         self.0 & CLEAN != 0
     }
@@ -77,6 +77,11 @@ impl Entry {
     /// The same entry, not accessed.
     pub const fn with_old(self) -> Entry {
         Entry(self.0 | OLD)
+    }
+
+    /// The same entry, not written.
+    pub const fn with_clean(self) -> Entry {
+        Entry(self.0 | CLEAN)
     }
 
     /// The same entry, neither accessed nor written.

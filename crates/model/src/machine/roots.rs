@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::frames::AnonRoot;
+use super::frames::Root;
 use super::{Machine, Mm};
 use crate::units::MmId;
 
@@ -14,7 +14,7 @@ const FIRST_SWEEP: usize = 256;
 #[derive(Clone, Debug)]
 pub(super) struct Roots {
     members: RefCell<Vec<Vec<MmId>>>,
-    free: RefCell<Vec<AnonRoot>>,
+    free: RefCell<Vec<Root>>,
     /// With so many roots those are looked for that nobody uses any more.
     sweep_at: Cell<usize>,
 }
@@ -34,22 +34,22 @@ impl Roots {
         self.members.borrow().len()
     }
 
-    fn add(&self, first: Option<MmId>) -> AnonRoot {
+    fn add(&self, first: Option<MmId>) -> Root {
         let mut members = self.members.borrow_mut();
         if let Some(root) = self.free.borrow_mut().pop() {
             members[root.0 as usize].extend(first);
             return root;
         }
         members.push(first.into_iter().collect());
-        AnonRoot(members.len() as u32 - 1)
+        Root(members.len() as u32 - 1)
     }
 
-    fn leave(&self, root: AnonRoot, mm: MmId) {
+    fn leave(&self, root: Root, mm: MmId) {
         self.members.borrow_mut()[root.0 as usize].retain(|member| *member != mm);
     }
 
     /// Calls `f` with the members of a root.
-    pub(super) fn with<T>(&self, root: AnonRoot, f: impl FnOnce(&[MmId]) -> T) -> T {
+    pub(super) fn with<T>(&self, root: Root, f: impl FnOnce(&[MmId]) -> T) -> T {
         f(&self.members.borrow()[root.0 as usize])
     }
 
@@ -59,8 +59,8 @@ impl Roots {
         for (used, members) in used.iter_mut().zip(self.members.borrow().iter()) {
             *used |= !members.is_empty();
         }
-        let unused = (0u32..).zip(&used).filter(|(_, used)| !**used).map(|(root, _)| AnonRoot(root));
-        let free: Vec<AnonRoot> = unused.collect();
+        let unused = (0u32..).zip(&used).filter(|(_, used)| !**used).map(|(root, _)| Root(root));
+        let free: Vec<Root> = unused.collect();
         self.sweep_at.set(FIRST_SWEEP.max(2 * (used.len() - free.len())));
         *self.free.borrow_mut() = free;
     }
@@ -68,16 +68,16 @@ impl Roots {
 
 impl Machine {
     /// A new root for anonymous folios of `mm`.
-    pub fn add_root(&self, mm: MmId) -> AnonRoot {
+    pub fn add_root(&self, mm: MmId) -> Root {
         self.new_root(Some(mm))
     }
 
     /// A new root for the folios of a file, which nobody maps yet.
-    pub(super) fn add_file_root(&self) -> AnonRoot {
+    pub(super) fn add_file_root(&self) -> Root {
         self.new_root(None)
     }
 
-    fn new_root(&self, first: Option<MmId>) -> AnonRoot {
+    fn new_root(&self, first: Option<MmId>) -> Root {
         if self.roots.free.borrow().is_empty() && self.roots.len() >= self.roots.sweep_at.get() {
             self.roots.sweep(self.used_roots());
         }
@@ -96,7 +96,7 @@ impl Machine {
     }
 
     /// Lets `mm` map folios of `root` too.
-    pub fn join_root(&self, root: AnonRoot, mm: MmId) {
+    pub fn join_root(&self, root: Root, mm: MmId) {
         let members = &mut self.roots.members.borrow_mut()[root.0 as usize];
         if !members.contains(&mm) {
             members.push(mm);
@@ -104,13 +104,13 @@ impl Machine {
     }
 
     /// Takes `mm` from a root of which it has no area any more.
-    pub fn leave_root(&self, root: AnonRoot, mm: MmId) {
+    pub fn leave_root(&self, root: Root, mm: MmId) {
         self.roots.leave(root, mm);
     }
 
     /// Calls `f` with every address space that may map folios of `root`, in the order in which they joined. Who
     /// may map them does not change meanwhile.
-    pub fn each_member(&self, root: AnonRoot, mut f: impl FnMut(&Rc<Mm>)) {
+    pub fn each_member(&self, root: Root, mut f: impl FnMut(&Rc<Mm>)) {
         let mms = self.mms.borrow();
         self.roots.with(root, |members| {
             members.iter().filter_map(|id| mms[id.0 as usize].as_ref()).for_each(&mut f);

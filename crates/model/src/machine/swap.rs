@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use super::frames::Content;
+use crate::policy::ClusterChoice;
 use crate::units::{Folio, PageRange, Pfn};
 
 /// What is known of a slot. A free one has no uses and no page.
@@ -36,6 +37,17 @@ struct Cached {
     dirty: bool,
 }
 
+/// How slots are given out: a cluster holds folios of one order, which another one may take once it is free as a whole.
+/// That of the device's header never is, nor is one that reaches beyond its end (`cluster_alloc_swap_entry()`,
+/// `setup_clusters()`, mm/swapfile.c, v6.12).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Clusters {
+    /// Slots of a cluster: as many as a PMD maps pages.
+    pub slots: u32,
+    /// Where a folio goes if the cluster is full to which the last one of its order went.
+    pub choice: ClusterChoice,
+}
+
 /// The swap of a machine.
 #[derive(Clone, Debug, Default)]
 pub struct Swap {
@@ -43,6 +55,11 @@ pub struct Swap {
     size: Cell<u32>,
     /// Slots in use.
     used: Cell<u32>,
+    clusters: Cell<Clusters>,
+    /// For each order the slot behind the one that a folio of it was given last, within a cluster; 0 if there is none.
+    next: Cell<[u32; 10]>,
+    /// Of each cluster the order of the folios that it was last taken for.
+    taken_for: RefCell<Vec<u8>>,
     slots: RefCell<Vec<Slot>>,
     cache: RefCell<BTreeMap<Pfn, Cached>>,
 }
@@ -54,9 +71,10 @@ impl Swap {
     }
 
     /// Adds the device, with `size` slots.
-    pub fn turn_on(&self, size: u32) {
+    pub fn turn_on(&self, size: u32, clusters: Clusters) {
         self.on.set(true);
         self.size.set(size);
+        self.clusters.set(clusters);
     }
 
     /// Takes the device away; nothing may be left on it.
@@ -64,6 +82,8 @@ impl Swap {
         debug_assert!(self.used.get() == 0, "slots are used");
         self.on.set(false);
         self.size.set(0);
+        self.next.set([0; 10]);
+        self.taken_for.borrow_mut().clear();
         self.slots.borrow_mut().clear();
     }
 
@@ -96,21 +116,97 @@ impl Swap {
         }
     }
 
-    /// The first of `count` free slots, where a folio of so many pages may begin. Slot 0 is that of the device's header.
+    /// The first of `count` slots for a folio of so many pages. Slot 0 is that of the device's header.
     fn find_free(&self, count: u32) -> Option<u32> {
+        if !self.is_on() {
+            return None;
+        }
+        let order = count.trailing_zeros() as usize;
+        let found = self.free_in_clusters(order, count).or_else(|| {
+            // A single page goes wherever there is room.
+            (count == 1).then(|| self.free_between(1, self.behind(), 1)).flatten()
+        })?;
+        let mut next = self.next.get();
+        if let Some(next) = next.get_mut(order) {
+            // Behind the end of a cluster another one begins.
+            *next = if (found + count).is_multiple_of(self.clusters.get().slots) { 0 } else { found + count };
+        }
+        self.next.set(next);
         let mut slots = self.slots.borrow_mut();
-        let behind = self.size.get().saturating_add(1);
-        let first = (count..behind).step_by(count as usize).find(|first| {
-            let end = (*first + count) as usize;
-            end <= behind as usize
-                && (*first as usize..end).all(|slot| slots.get(slot).is_none_or(Slot::is_free))
-        });
-        let found = first.filter(|_| self.is_on())?;
         let end = (found + count) as usize;
         if slots.len() < end {
             slots.resize(end, Slot::default());
         }
         Some(found)
+    }
+
+    /// Free slots in the cluster where the last folio of this order went, else where the kernel looks then.
+    fn free_in_clusters(&self, order: usize, count: u32) -> Option<u32> {
+        let clusters = self.clusters.get();
+        if count > clusters.slots {
+            return None;
+        }
+        let next = self.next.get().get(order).copied().filter(|next| *next != 0);
+        let last = next.and_then(|next| {
+            let end = (next / clusters.slots + 1) * clusters.slots;
+            self.free_between(next, end.min(self.behind()), count)
+        });
+        match clusters.choice {
+            ClusterChoice::Free => last.or_else(|| self.in_free_cluster(order)),
+            ClusterChoice::FreeThenUsed => {
+                last.or_else(|| self.in_free_cluster(order)).or_else(|| self.in_used_cluster(order, count))
+            }
+            ClusterChoice::UsedThenFree => {
+                last.or_else(|| self.in_used_cluster(order, count)).or_else(|| self.in_free_cluster(order))
+            }
+        }
+    }
+
+    /// The start of a cluster that is free as a whole, which is for folios of this order from now on.
+    fn in_free_cluster(&self, order: usize) -> Option<u32> {
+        let slots = self.clusters.get().slots;
+        let whole = self.behind() / slots;
+        let found = (1..whole).find(|cluster| self.is_free(*cluster))?;
+        let mut taken_for = self.taken_for.borrow_mut();
+        if taken_for.len() <= found as usize {
+            taken_for.resize(found as usize + 1, 0);
+        }
+        taken_for[found as usize] = order as u8;
+        Some(found * slots)
+    }
+
+    /// Free slots in a cluster that holds folios of this order. Those that can never be free are for single pages.
+    fn in_used_cluster(&self, order: usize, count: u32) -> Option<u32> {
+        let slots = self.clusters.get().slots;
+        let whole = self.behind() / slots;
+        let taken_for = self.taken_for.borrow();
+        let is_for = |cluster: &u32| match *cluster {
+            0 => order == 0,
+            cluster if cluster >= whole => order == 0,
+            cluster => taken_for.get(cluster as usize) == Some(&(order as u8)) && !self.is_free(cluster),
+        };
+        (0..=whole).filter(is_for).find_map(|cluster| {
+            let (from, end) = ((cluster * slots).max(1), ((cluster + 1) * slots).min(self.behind()));
+            self.free_between(from, end, count)
+        })
+    }
+
+    fn is_free(&self, cluster: u32) -> bool {
+        let slots = self.clusters.get().slots;
+        self.free_between(cluster * slots, (cluster + 1) * slots, slots).is_some()
+    }
+
+    /// The number behind the last slot.
+    fn behind(&self) -> u32 {
+        self.size.get().saturating_add(1)
+    }
+
+    /// The first of `count` free slots in `from..end`, at a multiple of `count`.
+    fn free_between(&self, from: u32, end: u32, count: u32) -> Option<u32> {
+        let slots = self.slots.borrow();
+        let is_free = |slot: u32| slots.get(slot as usize).is_none_or(Slot::is_free);
+        let mut firsts = (from.next_multiple_of(count)..end).step_by(count as usize);
+        firsts.find(|first| *first + count <= end && (*first..*first + count).all(is_free))
     }
 
     /// Takes a folio out of the cache. Slots that no entry names are free then; `content` says what each page
@@ -227,7 +323,8 @@ impl Swap {
 
     /// Feeds the state to a hasher.
     pub fn hash_into(&self, mut state: &mut dyn Hasher) {
-        (self.on.get(), self.size.get(), self.used.get()).hash(&mut state);
+        (self.on.get(), self.size.get(), self.used.get(), self.next.get()).hash(&mut state);
+        self.taken_for.borrow().hash(&mut state);
         for (number, slot) in self.slots.borrow().iter().enumerate().filter(|(_, slot)| !slot.is_free()) {
             (number, slot).hash(&mut state);
         }
@@ -237,7 +334,7 @@ impl Swap {
 
 #[cfg(test)]
 mod tests {
-    use super::{Content, Swap};
+    use super::{ClusterChoice, Clusters, Content, Swap};
     use crate::units::{Folio, Kind, Order, Pfn};
 
     #[test]
@@ -245,15 +342,50 @@ mod tests {
         let swap = Swap::default();
         let folio = |head, order| Folio { head: Pfn(head), order: Order(order), kind: Kind::Anon };
         assert!(!swap.add(folio(0, 0)), "no device");
-        swap.turn_on(6);
+        swap.turn_on(6, Clusters { slots: 2, choice: ClusterChoice::FreeThenUsed });
         assert!(swap.add(folio(8, 0)) && swap.add(folio(4, 1)));
-        assert_eq!(swap.slot_of(folio(4, 1), Pfn(5)), Some(3));
+        assert_eq!(swap.slot_of(folio(4, 1), Pfn(5)), Some(5));
         assert!(!swap.is_full() && !swap.add(folio(0, 2)));
-        swap.use_slots(2, 2);
+        swap.use_slots(4, 2);
         let content = Content { first: 7, rest: 0 };
         swap.remove(folio(4, 1), |_| content);
-        assert_eq!((swap.page_of(3), swap.content(3)), (None, content));
-        assert_eq!((swap.unuse(2), swap.unuse(3)), (0, 0));
-        assert!(swap.add(folio(4, 1)) && swap.slot_of(folio(4, 1), Pfn(4)) == Some(2));
+        assert_eq!((swap.page_of(5), swap.content(5)), (None, content));
+        assert_eq!((swap.unuse(4), swap.unuse(5)), (0, 0));
+        assert!(swap.add(folio(4, 1)) && swap.slot_of(folio(4, 1), Pfn(4)) == Some(4));
+    }
+
+    #[test]
+    fn a_large_folio_needs_a_cluster_that_is_free_or_of_its_order() {
+        let folio = |head, order| Folio { head: Pfn(head), order: Order(order), kind: Kind::Anon };
+        for choice in [ClusterChoice::Free, ClusterChoice::FreeThenUsed] {
+            let swap = Swap::default();
+            // The header's, two that can be free, and one that the device has a half of.
+            swap.turn_on(13, Clusters { slots: 4, choice });
+            let slot = |folio| swap.add(folio).then(|| swap.slot_of(folio, folio.head)).flatten();
+            assert_eq!(slot(folio(0, 1)), Some(4));
+            assert_eq!(slot(folio(8, 0)), Some(8), "a single page takes a free cluster too");
+            assert_eq!(slot(folio(4, 2)), None);
+            assert_eq!(slot(folio(2, 1)), Some(6));
+            swap.remove(folio(0, 1), |_| Content::default());
+            let any = choice == ClusterChoice::FreeThenUsed;
+            assert_eq!(slot(folio(6, 1)), any.then_some(4));
+            let singles: Vec<u32> = (9..19).map_while(|head| slot(folio(head, 0))).collect();
+            let expected: &[u32] =
+                if any { &[9, 10, 11, 1, 2, 3, 12, 13] } else { &[9, 10, 11, 1, 2, 3, 4, 5, 12, 13] };
+            assert_eq!(singles, expected, "behind each other, then wherever there is room");
+        }
+    }
+
+    #[test]
+    fn later_kernels_keep_free_clusters() {
+        let folio = |head, order| Folio { head: Pfn(head), order: Order(order), kind: Kind::Anon };
+        let swap = Swap::default();
+        swap.turn_on(13, Clusters { slots: 4, choice: ClusterChoice::UsedThenFree });
+        let slot = |folio| swap.add(folio).then(|| swap.slot_of(folio, folio.head)).flatten();
+        let singles: Vec<u32> = (0..5).map_while(|head| slot(folio(head, 0))).collect();
+        assert_eq!(singles, [1, 2, 3, 12, 13]);
+        assert_eq!(slot(folio(8, 2)), Some(4));
+        assert_eq!(slot(folio(12, 1)), Some(8));
+        assert_eq!(slot(folio(6, 0)), Some(10), "from a cluster of another order, when nothing else is left");
     }
 }

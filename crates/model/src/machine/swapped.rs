@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::Machine;
 use super::files::File;
-use super::frames::{AnonRoot, Mapping};
+use super::frames::{Mapping, Root};
 use crate::event::Phase;
 use crate::units::{Folio, Order};
 
@@ -122,7 +122,7 @@ impl Machine {
         self.swap.use_slots(slot, folio.pages());
         file.cache.remove(folio, index);
         file.cache.swapped.insert(SwapValue { index, order: folio.order, slot });
-        self.frames.set_kind(folio, folio.kind, Mapping { root: AnonRoot(0), index: 0 });
+        self.frames.set_kind(folio, folio.kind, Mapping { root: Root(0), index: 0 });
         self.put_refs(folio, folio.pages() as i32);
         self.phase(Phase::Uncached, None, folio.range());
     }

@@ -1,6 +1,6 @@
 //! Virtual memory areas of an address space, sorted, and how they split and merge.
 
-use super::frames::AnonRoot;
+use super::frames::Root;
 
 /// What a VMA allows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -57,7 +57,7 @@ pub struct HugetlbArea {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FileArea {
     /// The file, by its root.
-    pub root: AnonRoot,
+    pub root: Root,
     /// Writes go to the file (MAP_SHARED), not to copies of its pages.
     pub shared: bool,
 }
@@ -80,7 +80,7 @@ pub struct Vma {
     /// VM_MERGEABLE: ksmd may merge its pages.
     pub mergeable: bool,
     /// Whose anonymous folios it may map; of a shared file mapping the file's folios, it has no others.
-    pub root: AnonRoot,
+    pub root: Root,
     /// The file that it maps.
     pub file: Option<FileArea>,
     /// With which areas it can become one; `None` while it has mapped nothing but the zero page.
@@ -153,7 +153,7 @@ impl Vma {
     }
 
     /// The roots whose folios it may map.
-    pub fn roots(&self) -> impl Iterator<Item = AnonRoot> {
+    pub fn roots(&self) -> impl Iterator<Item = Root> {
         let file = self.file.map(|file| file.root).filter(|root| *root != self.root);
         [self.root].into_iter().chain(file)
     }
@@ -299,7 +299,7 @@ impl Vmas {
 #[cfg(test)]
 mod tests {
     use super::{AnonVma, Joining, Protection, ThpAdvice, Vma, Vmas};
-    use crate::machine::frames::AnonRoot;
+    use crate::machine::frames::Root;
 
     fn area(start: u64, end: u64) -> Vma {
         Vma {
@@ -310,7 +310,7 @@ mod tests {
             advice: ThpAdvice::None,
             locked: false,
             mergeable: false,
-            root: AnonRoot(1),
+            root: Root(1),
             file: None,
             anon: None,
             hugetlb: None,
@@ -373,16 +373,16 @@ mod tests {
     fn an_area_without_memory_takes_its_neighbours_root() {
         let mut vmas = Vmas::default();
         vmas.insert(area(0, 8));
-        vmas.insert(Vma { root: AnonRoot(2), locked: true, ..area(8, 16) });
+        vmas.insert(Vma { root: Root(2), locked: true, ..area(8, 16) });
         vmas.prepare_anon(8, || 1);
         vmas.update(8, 16, |vma| vma.locked = false);
         assert_eq!(joint(&vmas, 0, 16), Some(8));
         vmas.merge(8);
         assert_eq!(vmas.all().len(), 1);
-        assert_eq!((vmas.all()[0].root, vmas.all()[0].anon.map(|anon| anon.id)), (AnonRoot(2), Some(1)));
+        assert_eq!((vmas.all()[0].root, vmas.all()[0].anon.map(|anon| anon.id)), (Root(2), Some(1)));
         let mut apart = Vmas::default();
         apart.insert(area(0, 8));
-        apart.insert(Vma { root: AnonRoot(2), locked: true, ..area(8, 16) });
+        apart.insert(Vma { root: Root(2), locked: true, ..area(8, 16) });
         apart.prepare_anon(0, || 1);
         apart.prepare_anon(8, || 2);
         apart.update(8, 16, |vma| vma.locked = false);

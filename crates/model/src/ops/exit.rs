@@ -25,6 +25,6 @@ pub fn exit(m: &Machine, mm: &Mm) {
         truncate::release(m, file.root);
     }
     while let Some(held) = m.holders.take_any(mm.id) {
-        hold::release(m, &held);
+        hold::release(m, held.kind, &held.frames);
     }
 }

@@ -3,7 +3,7 @@
 use super::{Outcome, cow, dax, file_fault, hugetlb, swap_in};
 use crate::event::{Errno, Phase};
 use crate::machine::config::ThpMode;
-use crate::machine::frames::{AnonRoot, Mapping};
+use crate::machine::frames::{Mapping, Root};
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::{ThpAdvice, Vma};
@@ -164,7 +164,7 @@ pub(super) fn prepare_anon(m: &Machine, mm: &Mm, at: u64) {
 }
 
 /// The root of an area's own memory. The first fault may have given the area a neighbour's, since it was looked up.
-fn root_of(mm: &Mm, vma: &Vma, at: u64) -> AnonRoot {
+fn root_of(mm: &Mm, vma: &Vma, at: u64) -> Root {
     match vma.anon {
         Some(_) => vma.root,
         None => mm.vmas.borrow().find(at).map_or(vma.root, |area| area.root),

@@ -17,13 +17,7 @@ use crate::units::{Folio, PageRange, Pfn};
 /// # Errors
 /// EFAULT where a page may not be read: then no reference is kept.
 pub fn get(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
-    touch(m, mm, (start, pages), Access::Read)?;
-    let frames = frames(mm, start, pages);
-    for range in &frames {
-        for page in range.iter() {
-            m.get_page(page);
-        }
-    }
+    let frames = take(m, mm, (start, pages), HoldKind::Get)?;
     m.holders.add(Hold { mm: mm.id, start, pages, kind: HoldKind::Get, frames });
     Ok(())
 }
@@ -38,21 +32,17 @@ pub fn pin(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     if m.policy.pin == Pin::Absent {
         return Err(Errno::Enosys);
     }
+    mm.has_pinned.set(true);
     let files = refused_files(m, mm, (start, pages));
     if files && m.policy.pin_refuses == PinRefuses::SharedDisks {
         return Err(Errno::Efault);
     }
-    touch(m, mm, (start, pages), Access::PopulateWrite)?;
+    let mut frames = take(m, mm, (start, pages), HoldKind::Pin)?;
     if files {
-        mm.has_pinned.set(true);
+        release(m, HoldKind::Pin, &frames);
         return Err(Errno::Eopnotsupp);
     }
-    let mut frames = frames(mm, start, pages);
-    mm.has_pinned.set(true);
     let parts: Vec<(Folio, PageRange)> = frames.iter().flat_map(|range| by_folio(m, *range)).collect();
-    for (folio, pages) in &parts {
-        pin_pages(m, *folio, *pages, 1);
-    }
     if keeps_one_pin_a_folio(m, &parts) {
         for (folio, pages) in parts.iter().filter(|(_, pages)| pages.len > 1) {
             pin_pages(m, *folio, PageRange::new(pages.first.add(1), pages.len - 1), -1);
@@ -61,6 +51,39 @@ pub fn pin(m: &Machine, mm: &Mm, (start, pages): (u64, u64)) -> Outcome {
     }
     m.holders.add(Hold { mm: mm.id, start, pages, kind: HoldKind::Pin, frames });
     Ok(())
+}
+
+/// Takes a reference on each page, from the first on: a page is held before a fault brings the next, so that one that
+/// shares its folio finds it held (`__get_user_pages()`, mm/gup.c, v5.10 to v7.2). What is there needs no fault, for
+/// pins if it may be written.
+///
+/// # Errors
+/// That of the first fault that fails; nothing is held then.
+fn take(m: &Machine, mm: &Mm, (start, pages): (u64, u64), kind: HoldKind) -> Result<Vec<PageRange>, Errno> {
+    let access = if kind == HoldKind::Pin { Access::PopulateWrite } else { Access::Read };
+    let is_ready = |at: &u64| {
+        let entry = mm.table.read(*at);
+        entry.is_present() && (entry.is_writable() || !access.writes())
+    };
+    let mut frames: Vec<PageRange> = Vec::new();
+    let (mut at, end) = (start, start + pages);
+    while at < end {
+        let ready = (at..end).take_while(is_ready).count() as u64;
+        let next = at + ready.max(1);
+        if let Err(error) = touch(m, mm, (at, next - at), access) {
+            release(m, kind, &frames);
+            return Err(error);
+        }
+        for range in present(mm, at, next) {
+            hold(m, kind, range);
+            match frames.last_mut().filter(|last| last.first.0 + last.len == range.first.0) {
+                Some(last) => last.len += range.len,
+                None => frames.push(range),
+            }
+        }
+        at = next;
+    }
+    Ok(frames)
 }
 
 /// Whether the buffer that these pages are registered as keeps one pin for each folio
@@ -109,20 +132,28 @@ pub fn unpin(m: &Machine, mm: &Mm, region: (u64, u64)) -> bool {
 fn drop_hold(m: &Machine, mm: &Mm, (start, pages): (u64, u64), kind: HoldKind) -> bool {
     let held = m.holders.take(mm.id, start, pages, kind);
     if let Some(held) = &held {
-        release(m, held);
+        release(m, held.kind, &held.frames);
     }
     held.is_some()
 }
 
+/// Takes a reference, or pins, each of consecutive pages.
+fn hold(m: &Machine, kind: HoldKind, range: PageRange) {
+    match kind {
+        HoldKind::Get => range.iter().for_each(|page| m.get_page(page)),
+        HoldKind::Pin => {
+            by_folio(m, range).into_iter().for_each(|(folio, pages)| pin_pages(m, folio, pages, 1));
+        }
+    }
+}
+
 /// Drops the references of a hold that was taken off the list.
-pub(super) fn release(m: &Machine, held: &Hold) {
-    for range in &held.frames {
-        match held.kind {
+pub(super) fn release(m: &Machine, kind: HoldKind, frames: &[PageRange]) {
+    for range in frames {
+        match kind {
             HoldKind::Get => range.iter().for_each(|page| m.put_page(page)),
             HoldKind::Pin => {
-                for (folio, pages) in by_folio(m, *range) {
-                    pin_pages(m, folio, pages, -1);
-                }
+                by_folio(m, *range).into_iter().for_each(|(folio, pages)| pin_pages(m, folio, pages, -1));
             }
         }
     }
@@ -148,10 +179,10 @@ fn pin_pages(m: &Machine, folio: Folio, pages: PageRange, sign: i32) {
     }
 }
 
-/// The frames of a range that is present, consecutive ones together.
-fn frames(mm: &Mm, start: u64, pages: u64) -> Vec<PageRange> {
+/// The frames of addresses that are present, consecutive ones together.
+fn present(mm: &Mm, start: u64, end: u64) -> Vec<PageRange> {
     let mut frames: Vec<PageRange> = Vec::new();
-    for at in start..start + pages {
+    for at in start..end {
         let page = mm.table.read(at).page();
         match frames.last_mut().filter(|last| last.first.0 + last.len == page.0) {
             Some(last) => last.len += 1,

@@ -136,6 +136,13 @@ fn look_at(m: &Machine, spot: Spot<'_>, page: Pfn, candidates: &mut UnstableTree
     if own && m.ksm.shared_at(spot.key()) == Some(page) {
         return;
     }
+    let first = m.policy.ksm_asks_change_first;
+    if first && !own {
+        m.ksm.unlink(spot.key());
+        if !m.ksm.is_unchanged(spot.key(), content) {
+            return;
+        }
+    }
     // A merged page that fork brought here joins as it is, whatever the limit.
     let stable = if own { Some(page) } else { m.ksm.find(content, m.policy.ksm_max_sharing) };
     m.ksm.unlink(spot.key());
@@ -145,7 +152,7 @@ fn look_at(m: &Machine, spot: Spot<'_>, page: Pfn, candidates: &mut UnstableTree
         }
         return;
     }
-    if !m.ksm.is_unchanged(spot.key(), content) {
+    if !first && !m.ksm.is_unchanged(spot.key(), content) {
         return;
     }
     let compare = |other| {

@@ -172,7 +172,7 @@ fn move_folio(m: &Machine, old: Folio, node: u8) -> bool {
     }
     let to = if moved { new } else { old };
     for place in &places {
-        migration_entry::remap(m, old, place, to.head, false);
+        migration_entry::remap(m, old, place, to.head, None);
     }
     note_lost_bias(m, to);
     if moved && !m.policy.move_pages_without_batches {

@@ -197,13 +197,15 @@ fn unmap_pmd(m: &Machine, folio: Folio, place: &Place, (at, entry): (u64, Entry)
 }
 
 /// Maps what stands in the place of `folio` now, from page `to` on, where migration entries of one area wait
-/// for it. With `drops_zeroes` a single page that holds only zeroes gives way to the zero page, unless the
-/// area is locked.
-pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zeroes: bool) {
+/// for it. With `zeroes` a single page that holds only zeroes gives way to the zero page, unless the area is locked or
+/// the page is: by one of the places in `zeroes`, where it was mapped again before.
+pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, zeroes: Option<&[Place]>) {
     let (mm, vma) = (&place.mm, &place.vma);
     let target = |page: Pfn| Pfn(to.0 + (page.0 - folio.head.0));
     let mut at = place.start;
     let mut restored = false;
+    let drops_zeroes = zeroes.is_some();
+    let is_locked = |page| zeroes.is_some_and(|places| places.iter().any(|place| locks(place, page)));
     while at < place.end {
         let _guard = m.lock_table(mm, at);
         if let Pmd::Leaf(entry) = mm.table.pmd(at) {
@@ -236,7 +238,8 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
             continue;
         }
         let piece = m.folio(target(entry.page()));
-        if drops_zeroes && !piece.is_large() && !vma.locked && m.frames.is_zero_filled(piece.head) {
+        let may_drop = drops_zeroes && !piece.is_large() && !vma.locked;
+        if may_drop && m.frames.is_zero_filled(piece.head) && !is_locked(piece.head) {
             mm.table.set(at, Entry::zero(m.zero_page().head));
             at += 1;
             continue;
@@ -258,6 +261,15 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, drops_zer
     if restored {
         m.phase(Phase::Remapped, Some(mm.id), PageRange::new(to, folio.pages()));
     }
+}
+
+/// Whether a locked area maps a page, which is marked by that.
+fn locks(place: &Place, page: Pfn) -> bool {
+    let maps = |at| {
+        let entry = place.mm.table.read(at);
+        entry.is_present() && !entry.is_zero() && entry.page() == page
+    };
+    place.vma.locked && (place.start..place.end).any(maps)
 }
 
 /// The entry that a migration entry becomes. Up to 6.0 it forgets that the page was accessed.

@@ -1,7 +1,7 @@
 //! mmap: anonymous private mappings, and mappings of files; shared anonymous memory is a file without a name.
 
 use crate::machine::files::{FileKind, ShmemHuge};
-use crate::machine::frames::AnonRoot;
+use crate::machine::frames::Root;
 use crate::machine::vma::{FileArea, Protection, ThpAdvice, Vma};
 use crate::machine::{Machine, Mm};
 
@@ -28,7 +28,7 @@ pub fn map(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Protect
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Part {
     /// The file.
-    pub file: AnonRoot,
+    pub file: Root,
     /// Its page that the mapping begins with.
     pub offset: u64,
     /// Writes go to the file.

@@ -321,6 +321,10 @@ fn unmap(m: &Machine, folio: Folio, place: &Place) {
             break;
         }
         removed = true;
+        if m.policy.swap_in_maps_writable && entry.is_writable() && !entry.is_clean() {
+            // It may have been written without a fault since it came back.
+            m.swap.set_dirty(folio, true);
+        }
         let slot = m.swap.slot_of(folio, page.first).expect("it was put into the cache");
         m.swap.use_slots(slot, 1);
         let by = m.removing(mm, &place.vma, folio, 1);

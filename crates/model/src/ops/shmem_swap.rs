@@ -12,7 +12,7 @@ use super::swap_cache;
 use crate::event::{Errno, Phase, Why};
 use crate::machine::Machine;
 use crate::machine::files::File;
-use crate::machine::frames::{AnonRoot, Mapping};
+use crate::machine::frames::{Mapping, Root};
 use crate::machine::swapped::SwapValue;
 use crate::policy::LargeSwapTruncate;
 use crate::units::{Folio, Order, Pfn};
@@ -67,7 +67,7 @@ pub(super) fn swap_in(m: &Machine, file: &File, index: u64) -> Result<Option<Pfn
 /// Reads a slot into a fresh page of the swap cache; `None` when memory is full. Neighbours that the kernel reads
 /// ahead are not seen by anybody, and left out.
 fn read(m: &Machine, file: &File, slot: u32) -> Option<Pfn> {
-    let nowhere = Mapping { root: AnonRoot(0), index: 0 };
+    let nowhere = Mapping { root: Root(0), index: 0 };
     let folio = m.alloc_kind(Order::ZERO, file.kind.folios(), Some(nowhere))?;
     m.frames.set_content(folio.head, m.swap.content(slot));
     // The reference of the allocation becomes the cache's.

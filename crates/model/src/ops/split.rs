@@ -156,8 +156,9 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
         m.phase(Phase::Listed, None, folio.range());
     }
     // Pages of files come back by faults.
-    for place in places.iter().filter(|_| file.is_none()) {
-        migration_entry::remap(m, folio, place, folio.head, m.policy.split_drops_zero_pages);
+    for (index, place) in places.iter().enumerate().filter(|_| file.is_none()) {
+        let before = m.policy.split_drops_zero_pages.then_some(&places[..index]);
+        migration_entry::remap(m, folio, place, folio.head, before);
     }
     put_pieces(m, &pieces[1..], cached);
     m.phase(Phase::FinalPut, None, folio.range());

@@ -8,6 +8,7 @@ use super::{Outcome, shmem_swap, swap_cache};
 use crate::event::{Errno, Phase};
 use crate::machine::frames::{Content, Mapping};
 use crate::machine::page_table::{Alike, Entry, Pmd};
+use crate::machine::swap::Clusters;
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
 use crate::policy::{SwapIn, SwapInFrees};
@@ -32,10 +33,13 @@ pub(super) fn fault(m: &Machine, mm: &Mm, vma: &Vma, at: u64, access: Access) ->
         let writable = prepare_by_mapcount(m, vma, folio, first, access.writes());
         Prepared { exclusive: false, writable, leaves_cache: false }
     };
-    if how.writable {
+    if how.writable && access.writes() {
         m.swap.set_dirty(folio, true);
     }
     map(m, mm, vma, (start, folio, pages), how.exclusive, how.writable);
+    if how.writable && !access.writes() {
+        mm.table.set_run(start, u64::from(pages.len), mm.table.read(start).with_clean());
+    }
     if how.leaves_cache {
         swap_cache::try_free(m, folio);
     }
@@ -154,7 +158,8 @@ fn prepare_exclusive(
         SwapInFrees::UnlessExclusive => anyway || (writes && !exclusive && alone()),
         SwapInFrees::IfExclusive => anyway || (writes && exclusive),
     };
-    Prepared { exclusive, writable: exclusive && writes, leaves_cache }
+    let writable = exclusive && (writes || m.policy.swap_in_maps_writable && vma.protection.write);
+    Prepared { exclusive, writable, leaves_cache }
 }
 
 /// Up to 5.18: takes the entry from its slot; says whether the page may be written.
@@ -196,7 +201,7 @@ pub fn swapon(m: &Machine, slots: u32) -> Outcome {
     if m.swap.is_on() {
         return Err(Errno::Ebusy);
     }
-    m.swap.turn_on(slots);
+    m.swap.turn_on(slots, Clusters { slots: 1 << m.pmd_order().0, choice: m.policy.swap_clusters });
     // What is known of the device until then goes (`set_blocksize()`, `invalidate_bdev()`, fs/block_dev.c, v5.10).
     m.lru_drain();
     Ok(())
@@ -258,6 +263,8 @@ fn bring_back_page(m: &Machine, mm: &Mm, vma: &Vma, at: u64, entry: Entry) -> Ou
     }
     m.swap.unuse(entry.slot());
     map(m, mm, vma, (at, folio, PageRange::one(page)), entry.is_exclusive(), false);
+    // Nobody accessed it (`unuse_pte()`, mm/swapfile.c, v5.10 to v7.2).
+    mm.table.set(at, mm.table.read(at).with_old_and_aged());
     swap_cache::try_free(m, folio);
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::split::{self, Request};
 use super::{rmap_walk, shmem_swap, zap};
 use crate::machine::Machine;
 use crate::machine::files::{File, FileKind};
-use crate::machine::frames::AnonRoot;
+use crate::machine::frames::Root;
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Pmd};
 use crate::machine::vma::Vma;
@@ -20,7 +20,7 @@ use crate::units::{Folio, PageRange};
 const END: u64 = u64::MAX;
 
 /// Makes a file `size` pages long. Behind its new end copies of its pages in private mappings go, too.
-pub fn truncate(m: &Machine, file: AnonRoot, size: u64) {
+pub fn truncate(m: &Machine, file: Root, size: u64) {
     let file = m.file(file);
     let shorter = size < file.size.get();
     file.size.set(size);
@@ -35,7 +35,7 @@ pub fn truncate(m: &Machine, file: AnonRoot, size: u64) {
 
 /// Makes a hole of the pages `start..end` of a file, which stays as long as it is. Copies of its pages stay. XFS writes
 /// what is dirty there first (`xfs_flush_unmap_range()`, fs/xfs/xfs_bmap_util.c, v7.2), so that it can be cut.
-pub fn punch(m: &Machine, file: AnonRoot, (start, end): (u64, u64)) {
+pub fn punch(m: &Machine, file: Root, (start, end): (u64, u64)) {
     let file = m.file(file);
     if file.kind == FileKind::Xfs {
         write_back(m, &file, (start, end));
@@ -82,7 +82,7 @@ fn protect(m: &Machine, folio: Folio, place: &rmap_walk::Place) {
 }
 
 /// Forgets a file without a name that no area maps any more, with what is cached of it.
-pub(super) fn release(m: &Machine, file: AnonRoot) {
+pub(super) fn release(m: &Machine, file: Root) {
     let Some(file) = m.files.get(file).filter(|file| file.unnamed) else { return };
     let maps = |vma: &Vma| vma.file.is_some_and(|area| area.root == file.root);
     let mut mapped = false;
@@ -163,7 +163,7 @@ fn bring_back(m: &Machine, file: &File, index: u64) {
 
 /// Whether the kernel never comes back from making a file so short: part of a large folio that is swapped out lies
 /// behind the new end (6.12.107, 6.18.44 and 7.2.13 as they ran).
-pub fn never_ends(m: &Machine, file: AnonRoot, size: u64) -> bool {
+pub fn never_ends(m: &Machine, file: Root, size: u64) -> bool {
     shmem_swap::truncation_never_ends(m, &m.file(file), size)
 }
 

@@ -296,3 +296,15 @@ pub enum HugetlbMigrate {
     /// To a free page of the pool, else to a fresh one.
     ToAny,
 }
+
+/// Which clusters are looked at for a folio, one after the other. At the end a single page goes wherever there is room.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum ClusterChoice {
+    /// Free ones.
+    #[default]
+    Free,
+    /// Free ones, then those of its order.
+    FreeThenUsed,
+    /// Those of its order, then free ones.
+    UsedThenFree,
+}

@@ -6,7 +6,7 @@ use mapcount_model::event::Errno;
 use mapcount_model::machine::Mm;
 use mapcount_model::machine::config::ShmemMode;
 use mapcount_model::machine::files::{FileKind as Lives, ShmemHuge};
-use mapcount_model::machine::frames::AnonRoot;
+use mapcount_model::machine::frames::Root;
 use mapcount_model::ops::{mmap, truncate};
 
 use super::process::Done;
@@ -50,7 +50,7 @@ impl Runner<'_> {
     }
 
     /// The file of this name.
-    pub(super) fn file(&self, name: &Name) -> Result<AnonRoot, Box<Finding>> {
+    pub(super) fn file(&self, name: &Name) -> Result<Root, Box<Finding>> {
         self.files.get(name.as_str()).copied().ok_or_else(|| {
             let message = format!("there is no file `{}` at this point", name.as_str());
             let error = Diagnostic::error(message, name.span, "not made yet");

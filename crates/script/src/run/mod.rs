@@ -15,7 +15,7 @@ use std::rc::Rc;
 use mapcount_model::event::{Errno, Event, Refusal};
 use mapcount_model::invariant::{self, Law, Violation};
 use mapcount_model::machine::config::Config;
-use mapcount_model::machine::frames::{AnonRoot, MAX_NODES};
+use mapcount_model::machine::frames::{MAX_NODES, Root};
 use mapcount_model::machine::{Machine, Mm, Mode, Quirk};
 use mapcount_model::profile::Profile;
 use mapcount_model::truth::Truth;
@@ -100,7 +100,7 @@ pub struct Runner<'s> {
     /// The live processes, by name.
     pub processes: BTreeMap<String, Process>,
     /// The files, by name.
-    pub files: BTreeMap<String, AnonRoot>,
+    pub files: BTreeMap<String, Root>,
     options: Options,
     next_item: usize,
     next_step: u32,

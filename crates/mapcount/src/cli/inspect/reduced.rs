@@ -2,11 +2,15 @@
 
 use mapcount_kernel::Unavailable;
 use mapcount_kernel::inspect::procs::{self, Process};
-use mapcount_kernel::inspect::{Files, Own, own};
+use mapcount_kernel::inspect::{Files, Missed, Own, own};
 use mapcount_kernel::live;
 
-use super::{Args, FEW, check_found, chooses, wanted};
-use crate::report::inspect::{Depth, Options, Report, Seen, census, processes, unprivileged};
+use super::chosen::chosen;
+use super::{Args, FEW, chooses};
+use crate::report::inspect::{Depth, Options, Report, Seen, census, processes, skipped, unprivileged};
+
+/// What is not known of a cgroup without the words of `struct page`.
+const CHARGED: &str = "What is charged to the cgroup is not known: that takes the words of struct page.";
 
 fn kernel() -> String {
     live::release().unwrap_or_else(|_| "unknown".to_owned())
@@ -51,11 +55,13 @@ pub(super) fn by_files(
     ));
     let options = Options { top: args.top, sum: false, page_mapcounts: true, depth: Depth::Files };
     if chooses(args) {
-        let (_, group, chosen) = wanted(args)?;
-        let found = files.processes(&chosen, &args.cont)?;
-        check_found(&found, false)?;
-        let options = Options { sum: found.used.len() > 1 || group.is_some(), ..options };
+        let chosen = chosen(args)?;
+        let found = files.processes(&chosen.processes, &args.cont)?;
+        chosen.check(&found)?;
+        let options = Options { sum: chosen.has_sum(&found), ..options };
         processes(&mut report, &Seen { found: &found, details: true }, options);
+        report.notes.extend(chosen.note(&found.missed));
+        report.notes.extend(chosen.group.map(|_| CHARGED.to_owned()));
     } else {
         census(&mut report, &files.census()?, Depth::Files);
         if !args.census {
@@ -83,20 +89,27 @@ pub(super) fn own_processes(missing: &Unavailable, args: &Args) -> Result<Report
             "run as root",
         ));
     }
-    let chosen = if chooses(args) { wanted(args)?.2 } else { procs::processes()? };
-    let found: Vec<(Process, Own)> =
-        chosen.into_iter().filter_map(|process| own(&process).ok().map(|own| (process, own))).collect();
+    let chosen = chosen(args)?;
+    let wanted = if chooses(args) { &chosen.processes } else { &chosen.all };
+    let mut found: Vec<(Process, Own)> = Vec::new();
+    let mut missed: Vec<(Process, Missed)> = Vec::new();
+    for process in wanted {
+        match own(process) {
+            Ok(own) => found.push((process.clone(), own)),
+            Err(why) => missed.push((process.clone(), why)),
+        }
+    }
     if found.is_empty() {
-        return Err(Unavailable::new(
-            format!("none of these processes can be read: {}", missing.what),
-            "name a process of your own that is running, or run as root",
-        ));
+        return Err(chosen.nothing(&missed));
     }
     let mut report = Report {
         about: vec![("kernel", kernel()), ("source", "smaps of processes that may be read".to_owned())],
         ..Report::default()
     };
     unprivileged(&mut report, &found, args.top);
+    skipped(&mut report, &missed, 0);
+    report.notes.extend(chosen.note(&missed));
+    report.notes.extend(chosen.group.map(|_| CHARGED.to_owned()));
     report.notes.push(format!(
         "Root would see more: every folio of the machine, what partially mapped ones hold, references, pins and verdicts ({}).",
         missing.what

@@ -74,6 +74,9 @@ fn human(cell: &Cell, unit: Unit) -> String {
 /// Sheets with more columns than this leave out those that say nothing.
 const WIDE: usize = 10;
 
+/// The width that reports are made for.
+const LINE: usize = 100;
+
 /// For people, columns of wide sheets that say nothing (0 everywhere, or not known) are left out.
 fn grid(out: &mut String, sheet: &Sheet, style: Style) {
     let says = |at: usize| {
@@ -83,32 +86,66 @@ fn grid(out: &mut String, sheet: &Sheet, style: Style) {
             || sheet.rows.iter().any(|row| !matches!(row[at], Cell::Number(0) | Cell::Unknown))
     };
     let shown: Vec<usize> = (0..sheet.columns.len()).filter(|at| says(*at)).collect();
-    let heads = shown.iter().map(|at| {
-        let column = &sheet.columns[*at];
-        let unit = if column.unit == Unit::Bytes { " kB" } else { "" };
-        format!("{}{unit}", column.key.replace('_', " "))
-    });
-    let mut lines: Vec<Vec<String>> = vec![heads.collect()];
-    for row in &sheet.rows {
-        lines.push(shown.iter().map(|at| human(&row[*at], sheet.columns[*at].unit)).collect());
-    }
-    let width = |at: usize| lines.iter().map(|line| line[at].width()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..shown.len()).map(width).collect();
-    for (number, line) in lines.iter().enumerate() {
+    let heads: Vec<String> = shown.iter().map(|at| head(&sheet.columns[*at])).collect();
+    let rows: Vec<Vec<String>> = sheet
+        .rows
+        .iter()
+        .map(|row| shown.iter().map(|at| human(&row[*at], sheet.columns[*at].unit)).collect())
+        .collect();
+    let below = |at: usize| rows.iter().map(|row| row[at].width()).max().unwrap_or(0);
+    let needed: Vec<usize> = (0..shown.len()).map(below).collect();
+    let at_once: usize = heads.iter().zip(&needed).map(|(head, needed)| 1 + head.width().max(*needed)).sum();
+    // In a wide sheet heads stand in several lines, no wider than what is below them where their words allow it.
+    let heads: Vec<Vec<String>> = heads
+        .iter()
+        .zip(&needed)
+        .map(|(head, needed)| if 1 + at_once > LINE { folded(head, *needed) } else { vec![head.clone()] })
+        .collect();
+    let of_head = |lines: &Vec<String>| lines.iter().map(|line| line.width()).max().unwrap_or(0);
+    let widths: Vec<usize> =
+        heads.iter().zip(&needed).map(|(lines, needed)| of_head(lines).max(*needed)).collect();
+    let mut line = |cells: Vec<&str>, is_head: bool| {
         let mut text = String::from(" ");
-        for ((cell, width), at) in line.iter().zip(&widths).zip(&shown) {
+        for ((cell, width), at) in cells.iter().zip(&widths).zip(&shown) {
             let blanks = " ".repeat(width - cell.width());
             let left = matches!(sheet.columns[*at].unit, Unit::Label | Unit::Text);
             let padded = if left { format!(" {cell}{blanks}") } else { format!(" {blanks}{cell}") };
             text.push_str(&padded);
         }
-        let mark = if number == 0 {
-            marked(style, Mark::Aside, text.trim_end())
-        } else {
-            text.trim_end().to_owned()
-        };
-        let _ = writeln!(out, "{mark}");
+        let text = text.trim_end();
+        let marked = if is_head { marked(style, Mark::Aside, text) } else { text.to_owned() };
+        let _ = writeln!(out, "{marked}");
+    };
+    let height = heads.iter().map(Vec::len).max().unwrap_or(0);
+    for number in (1..=height).rev() {
+        let part = |lines: &'_ Vec<String>| lines.len().checked_sub(number);
+        line(heads.iter().map(|lines| part(lines).map_or("", |at| lines[at].as_str())).collect(), true);
     }
+    for row in &rows {
+        line(row.iter().map(String::as_str).collect(), false);
+    }
+}
+
+/// The head of a column for people.
+fn head(column: &Column) -> String {
+    let unit = if column.unit == Unit::Bytes { " kB" } else { "" };
+    format!("{}{unit}", column.key.replace('_', " "))
+}
+
+/// Words in lines that are no longer than `width`, unless a word is.
+fn folded(words: &str, width: usize) -> Vec<String> {
+    let longest = words.split(' ').map(|word| word.width()).max().unwrap_or(0);
+    let mut lines: Vec<String> = Vec::new();
+    for word in words.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.width() + 1 + word.width() <= width.max(longest) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn quoted(text: &str) -> String {
@@ -160,6 +197,10 @@ fn json(report: &Report) -> String {
 
 fn jsonl(report: &Report) -> String {
     let mut out = String::new();
+    if !report.about.is_empty() {
+        let about = report.about.iter().map(|(key, text)| format!(",{}:{}", quoted(key), quoted(text)));
+        let _ = writeln!(out, "{{\"sheet\":\"source\"{}}}", about.collect::<String>());
+    }
     for sheet in &report.sheets {
         for row in &sheet.rows {
             let _ = writeln!(out, "{{\"sheet\":{},{}}}", quoted(sheet.key), members(sheet, row));
@@ -177,6 +218,11 @@ fn csv(report: &Report) -> String {
         }
     };
     let mut sheets = Vec::new();
+    if !report.about.is_empty() {
+        let (heads, texts): (Vec<&str>, Vec<String>) =
+            report.about.iter().map(|(key, text)| (*key, field(text))).unzip();
+        sheets.push(format!("sheet,{}\r\nsource,{}\r\n", heads.join(","), texts.join(",")));
+    }
     for sheet in &report.sheets {
         let heads: Vec<String> = sheet.columns.iter().map(name).collect();
         let mut out = format!("sheet,{}\r\n", heads.join(","));
@@ -259,7 +305,7 @@ fn label(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Format, write};
+    use super::{Format, folded, write};
     use crate::report::inspect::sheet::{Cell, Column, Report, Sheet, Unit};
     use crate::report::layout::Style;
 
@@ -294,6 +340,22 @@ mod tests {
     }
 
     #[test]
+    fn heads_of_wide_tables_stand_in_several_lines() {
+        assert_eq!(folded("unmapped in partial kB", 7), ["unmapped", "in", "partial", "kB"]);
+        assert_eq!(folded("by pmd kB", 6), ["by pmd", "kB"]);
+        assert_eq!(folded("pid", 1), ["pid"]);
+        const MANY: &[Column] = &[Column { key: "a_long_head_of_words", unit: Unit::Count, help: "." }; 9];
+        let mut sheet = Sheet::new("many", "Many", MANY);
+        sheet.push((0..9u64).map(|number| Cell::from(number + 1)).collect());
+        let report = Report { sheets: vec![sheet], ..Report::default() };
+        let text = write(&report, Format::Table, Style::Plain);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 8, "{text}");
+        assert!(lines[1].starts_with("      a     a") && lines[6].starts_with("      1     2"), "{text}");
+        assert!(lines.iter().all(|line| line.len() < 60), "{text}");
+    }
+
+    #[test]
     fn json_is_json() {
         let value: serde_json::Value = serde_json::from_str(&text(Format::Json)).expect("JSON");
         assert_eq!(value["things"][0]["rss_bytes"], 8192);
@@ -302,7 +364,8 @@ mod tests {
         assert_eq!(value["things"][1]["rss_bytes"], serde_json::Value::Null);
         for line in text(Format::Jsonl).lines() {
             let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
-            assert_eq!(row["sheet"], "things");
+            assert_eq!(row["sheet"] == "source", row["kernel"] == "6.18", "{row}");
+            assert!(row["sheet"] == "source" || row["sheet"] == "things", "{row}");
         }
     }
 
@@ -310,7 +373,7 @@ mod tests {
     fn csv_quotes_what_it_has_to() {
         assert_eq!(
             text(Format::Csv),
-            "sheet,comm,rss_bytes,folios,why\r\nthings,\"a,\"\"b\"\"\",8192,3,\"it\nis\"\r\nthings,c,,0,\r\n"
+            "sheet,kernel\r\nsource,6.18\r\n\r\nsheet,comm,rss_bytes,folios,why\r\nthings,\"a,\"\"b\"\"\",8192,3,\"it\nis\"\r\nthings,c,,0,\r\n"
         );
     }
 

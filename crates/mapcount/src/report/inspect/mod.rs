@@ -9,5 +9,5 @@ mod sheet;
 pub use folio::folio;
 pub use formats::{Format, write};
 pub use machine::{Depth, census, charged, unexpected};
-pub use processes::{Options, Seen, mappings, others, processes, unprivileged};
+pub use processes::{Options, Seen, mappings, others, processes, skipped, unprivileged};
 pub use sheet::{Cell, Column, Report, Sheet, Unit};

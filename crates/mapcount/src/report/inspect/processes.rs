@@ -169,7 +169,7 @@ pub fn processes(report: &mut Report, seen: &Seen<'_>, options: Options) {
         let mut sheet = Sheet::new("together", "All of them together", PROCESSES);
         sheet.push(row("all".into(), "", &sum, options));
         report.sheets.push(sheet);
-        if sum.held > 0 {
+        if sum.held > 0 && found.used.len() > 1 {
             report.notes.push(
                 "Folios that several of these map partially are held once; the sum counts them for each."
                     .to_owned(),
@@ -179,7 +179,7 @@ pub fn processes(report: &mut Report, seen: &Seen<'_>, options: Options) {
     if seen.details {
         details(report, &shown);
     }
-    missed(report, found);
+    skipped(report, &found.missed, found.same.len());
     if found.walked.unstable > 0 {
         report.notes.push(format!(
             "{} parts of page tables (128 MiB of addresses each) changed each time that they were read and are left out.",
@@ -239,18 +239,19 @@ fn verdict_in_words(can: &str, why: &str) -> String {
     }
 }
 
-fn missed(report: &mut Report, found: &Processes) {
+/// Processes that were not looked at, and those that share their memory with one that was.
+pub fn skipped(report: &mut Report, missed: &[(Process, Missed)], same: usize) {
     let reasons =
         [(Missed::Vanished, "vanished"), (Missed::Denied, "denied"), (Missed::NoMemory, "no-memory")];
     let mut sheet = Sheet::new("skipped", "Processes that were not looked at", MISSED);
     for (reason, name) in reasons {
-        let count = found.missed.iter().filter(|(_, why)| *why == reason).count();
+        let count = missed.iter().filter(|(_, why)| *why == reason).count();
         if count > 0 {
             sheet.push(vec![name.into(), Cell::number(count as u64)]);
         }
     }
-    if !found.same.is_empty() {
-        sheet.push(vec!["same-memory".into(), Cell::number(found.same.len() as u64)]);
+    if same > 0 {
+        sheet.push(vec!["same-memory".into(), Cell::number(same as u64)]);
     }
     report.sheets.push(sheet);
 }
