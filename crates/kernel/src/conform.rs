@@ -3,12 +3,13 @@
 mod coverage;
 mod drift;
 mod extend;
+mod held;
 mod left_out;
 
 use mapcount_model::invariant::Violation;
 use mapcount_model::machine::Mode;
 use mapcount_model::profile::Profile;
-use mapcount_script::ast::{Action, Hold, KernelVerb, Scenario};
+use mapcount_script::ast::Scenario;
 use mapcount_script::diff::{self, Difference, Kind, diff, values};
 use mapcount_script::random::{Shape, generate, minimise};
 use mapcount_script::run::{
@@ -22,6 +23,7 @@ use crate::subject::Trouble;
 pub use coverage::Coverage;
 pub use drift::{Drift, Reason};
 use drift::{Hunt, is_about_statistics};
+use held::Held;
 use left_out::leave_out;
 
 /// Looks at a state that differs before it is believed: what ends by itself has so many times as long.
@@ -142,8 +144,10 @@ impl Conform {
             ..Shape::of(&self.profile)
         };
         let mut scenario = generate(seed, &shape);
+        held::from_start(&mut scenario, seed);
+        let mut held = Held::of(&scenario, &self.profile);
         let left_out =
-            leave_out(&mut scenario, |action| holds_batches(action).or_else(|| self.driven.lacks(action)));
+            leave_out(&mut scenario, |action| self.driven.lacks(action).or_else(|| held.lacks(action)));
         (scenario, left_out)
     }
 
@@ -352,11 +356,4 @@ fn drifted(seen: &trace::Step, (key, kernel, mapped): (&'static str, i64, i64)) 
         model: mapped.to_string(),
         recording: kernel.to_string(),
     }
-}
-
-/// Why a random scenario holds no LRU batches. They are a CPU's: whatever runs on it fills and drains them, swapon(8) and
-/// the drop of a file's pages too, of which the model knows the part that written scenarios are about.
-fn holds_batches(action: &Action) -> Option<&'static str> {
-    let holds = matches!(action, Action::Kernel(KernelVerb::Lru(Hold::Hold)));
-    holds.then_some("held LRU batches are for written scenarios")
 }

@@ -6,6 +6,7 @@ mod probe;
 use std::fs;
 
 use mapcount_model::field::Field;
+use mapcount_model::policy::Policy;
 use mapcount_model::profile::{NO_PAGE_MAPCOUNT, Profile};
 use mapcount_model::scheme::{self, Scheme};
 
@@ -78,7 +79,22 @@ pub fn profile() -> Result<Profile, Unavailable> {
     };
     let changes = scheme.info().id == "no-page-mapcount" && !release.ends_with(NO_PAGE_MAPCOUNT);
     let name = if changes { format!("{release}{NO_PAGE_MAPCOUNT}") } else { release };
-    Ok(Profile { name, scheme, ..resolved })
+    let policy = with_generations(resolved.policy, lru_generations());
+    Ok(Profile { name, scheme, policy, ..resolved })
+}
+
+/// Whether the kernel's LRU has generations, which are an option and can be switched (6.1 on).
+fn lru_generations() -> bool {
+    let enabled = std::fs::read_to_string("/sys/kernel/mm/lru_gen/enabled").unwrap_or_default();
+    let number = enabled.trim().strip_prefix("0x").and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    number.is_some_and(|bits| bits & 1 != 0)
+}
+
+/// The policy of a kernel whose LRU has generations or not, whatever Debian's kernels of that release have.
+fn with_generations(policy: Policy, generations: bool) -> Policy {
+    // It is for their sake that a fault calls a folio accessed (`folio_add_lru()`, mm/swap.c, v7.2).
+    let born_referenced = policy.folios_are_born_referenced && generations;
+    Policy { lru_generations: generations, folios_are_born_referenced: born_referenced, ..policy }
 }
 
 /// The option that makes a kernel count by another scheme without changing its structures.

@@ -227,6 +227,7 @@ impl Subject {
         }
         self.next_window = WINDOW;
         self.drains = true;
+        self.drain.come_back();
         self.merges = false;
         self.others_huge = kernel::huge_pages();
         let pid = self.zygote.spawn(0).map_err(|silent| lost(silent, "the first process"))?;
@@ -234,7 +235,10 @@ impl Subject {
         self.live.insert(mapcount_script::run::FIRST_PROCESS.to_owned(), first);
         self.drain.thoroughly();
         let scans = |item: &Item| {
-            matches!(item, Item::Step(Step { action: Action::Kernel(KernelVerb::Khugepaged(_)), .. }))
+            // It drains all batches when it wakes.
+            let holds = KernelVerb::Lru(Batches::Hold);
+            matches!(item, Item::Step(Step { action: Action::Kernel(verb), .. })
+                if matches!(verb, KernelVerb::Khugepaged(_)) || *verb == holds)
         };
         if scenario.items.iter().any(scans) {
             self.rest_khugepaged(&Name::new(mapcount_script::run::FIRST_PROCESS))?;
@@ -268,7 +272,14 @@ impl Subject {
         }
         match &step.action {
             Action::Process { name, verb } => self.process_verb(name, verb, step.span),
-            Action::Kernel(verb) => self.kernel_verb(verb, step.span),
+            Action::Kernel(verb) => {
+                self.drain.come_back();
+                let ended = self.kernel_verb(verb, step.span);
+                if !self.drains {
+                    self.drain.step_aside();
+                }
+                ended
+            }
         }
     }
 
@@ -369,7 +380,13 @@ impl Subject {
 
     fn set_batches(&mut self, batches: Batches) {
         match batches {
-            Batches::Hold => self.drains = false,
+            Batches::Hold => {
+                // What the driver itself has there must not count.
+                if self.drains {
+                    self.drain.thoroughly();
+                }
+                self.drains = false;
+            }
             Batches::Auto => self.drains = true,
             Batches::Drain => self.drain.thoroughly(),
         }

@@ -29,8 +29,8 @@ use split::split_rows;
 pub use values::{
     ClusterChoice, CollapseWritable, DebugfsSplit, DeferredQueue, FileFault, HugeZeroWrite, HugetlbDontNeed,
     HugetlbMigrate, HugetlbRestore, LargeReuse, LargeSwapTruncate, LruFlush, MadvFree, MigrateQueue,
-    PartialTruncate, Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, ReclaimSplitsFiles,
-    SharedTest, SmallReuse, SwapIn, SwapInFrees,
+    MlockBatch, PartialTruncate, Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits,
+    ReclaimSplitsFiles, SharedTest, SmallReuse, SwapIn, SwapInFrees,
 };
 
 /// A row of the table: a value that holds from a release on.
@@ -76,7 +76,7 @@ macro_rules! policies {
                 CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate,
                 HugetlbRestore, LargeReuse, LargeSwapTruncate, LruFlush, MadvFree, MigrateQueue, PartialTruncate,
                 Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, ReclaimSplitsFiles, Release, SharedTest, Since,
-                SmallReuse, SwapIn, SwapInFrees, ClusterChoice, at,
+                SmallReuse, SwapIn, SwapInFrees, ClusterChoice, MlockBatch, at,
             };
             $(
                 #[allow(non_upper_case_globals)]
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn the_newest_row_that_is_not_newer_holds() {
         let old = Policy::of(Release::new(2, 6, 39));
-        assert_eq!((old.lru_batch, old.lru_flush), (14, LruFlush::BeforeAdding));
+        assert_eq!((old.lru_batch, old.lru_flush), (14, LruFlush::WhenFull));
         assert_eq!(Policy::of(Release::new(6, 8, 0)).large_reuse, LargeReuse::ExclusiveOrOnlyReference);
         assert_eq!(Policy::of(Release::new(6, 9, 0)).large_reuse, LargeReuse::Exclusive);
         assert_eq!(Policy::of(Release::new(7, 3, 0)).large_reuse, LargeReuse::ExclusiveOrOwned);

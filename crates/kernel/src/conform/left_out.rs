@@ -12,7 +12,7 @@ type Missing = BTreeMap<String, &'static str>;
 /// there without them. Returns the operation of each, with the reason.
 pub(super) fn leave_out(
     scenario: &mut Scenario,
-    lacks: impl Fn(&Action) -> Option<&'static str>,
+    mut lacks: impl FnMut(&Action) -> Option<&'static str>,
 ) -> Vec<(String, &'static str)> {
     let mut missing: BTreeMap<String, Missing> = BTreeMap::new();
     let mut left_out = Vec::new();

@@ -29,6 +29,8 @@ pub(super) struct Drain {
     moves: bool,
     /// The CPU that the subject runs on.
     cpu: usize,
+    /// Another one, if there is one.
+    aside: usize,
     /// Where this thread might run before.
     before: libc::cpu_set_t,
 }
@@ -58,7 +60,9 @@ impl Drain {
             let mut before: libc::cpu_set_t = std::mem::zeroed();
             libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut before);
             let cpu = libc::sched_getcpu().max(0) as usize;
-            Drain { pages, elsewhere: true, has_cold: false, moves: false, cpu, before }
+            let other = |aside: &usize| *aside != cpu && libc::CPU_ISSET(*aside, &before);
+            let aside = (0..libc::CPU_SETSIZE as usize).find(other).unwrap_or(cpu);
+            Drain { pages, elsewhere: true, has_cold: false, moves: false, cpu, aside, before }
         };
         run_on(drain.cpu);
         drain.has_cold = drain.cool();
@@ -90,6 +94,17 @@ impl Drain {
         } else {
             self.cool();
         }
+    }
+
+    /// Leaves the subject's CPU to the subject, where there is another one: what this thread touches and frees would
+    /// fill and empty the batches that a scenario holds.
+    pub(super) fn step_aside(&self) {
+        run_on(self.aside);
+    }
+
+    /// Comes back to do what is to be done on the subject's CPU.
+    pub(super) fn come_back(&self) {
+        run_on(self.cpu);
     }
 
     /// Empties the batches of the CPU that this runs on.

@@ -2,7 +2,8 @@
 //!
 //! This is truth, kept apart from the counters: each holder remembers the pages that it took.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
+use std::collections::BTreeSet;
 
 use crate::units::{MmId, PageRange, Pfn};
 
@@ -30,12 +31,45 @@ pub struct Hold {
     pub frames: Vec<PageRange>,
 }
 
+/// What pages of a batch wait for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Batch {
+    /// To go to the LRU.
+    Add,
+    /// The same, up to 3.10: pages of shared memory.
+    AddShmem,
+    /// The same, up to 3.10: pages of files on disks.
+    AddFile,
+    /// To look unused (MADV_COLD).
+    Deactivate,
+    /// To be taken for given up (MADV_FREE).
+    LazyFree,
+    /// To be taken for locked, or no more; fresh ones also for the LRU.
+    Mlock,
+}
+
+impl Batch {
+    /// All, in the order in which they are drained.
+    pub const ALL: [Batch; 6] =
+        [Batch::Add, Batch::AddShmem, Batch::AddFile, Batch::Deactivate, Batch::LazyFree, Batch::Mlock];
+}
+
+/// A page in a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Waiting {
+    /// The page, on which the batch holds a reference.
+    pub page: Pfn,
+    /// It is not on the LRU yet.
+    pub for_lru: bool,
+}
+
 /// All holders.
 #[derive(Clone, Debug, Default)]
 pub struct Holders {
     holds: RefCell<Vec<Hold>>,
-    lru_batch: RefCell<Vec<Pfn>>,
-    lazyfree_batch: RefCell<Vec<Pfn>>,
+    batches: [RefCell<Vec<Waiting>>; Batch::ALL.len()],
+    mlocked: RefCell<BTreeSet<Pfn>>,
+    unused: RefCell<BTreeSet<Pfn>>,
     list: RefCell<Vec<Pfn>>,
 }
 
@@ -78,19 +112,61 @@ impl Holders {
         }
     }
 
-    /// Pages waiting for the LRU, each with a reference.
-    pub fn lru_batch(&self) -> std::cell::RefMut<'_, Vec<Pfn>> {
-        self.lru_batch.borrow_mut()
+    /// The pages of a batch, each with a reference.
+    pub fn batch(&self, batch: Batch) -> RefMut<'_, Vec<Waiting>> {
+        self.batches[batch as usize].borrow_mut()
     }
 
-    /// Pages that MADV_FREE gave up and that wait to be taken for such, each with a reference.
-    pub fn lazyfree_batch(&self) -> std::cell::RefMut<'_, Vec<Pfn>> {
-        self.lazyfree_batch.borrow_mut()
+    /// Whether a page waits to go to the LRU.
+    pub fn waits_for_lru(&self, page: Pfn) -> bool {
+        self.batches.iter().any(|batch| batch.borrow().contains(&Waiting { page, for_lru: true }))
     }
 
     /// Calls `f` for every page in a batch.
-    pub fn each_in_batch(&self, f: impl FnMut(Pfn)) {
-        self.lru_batch.borrow().iter().chain(self.lazyfree_batch.borrow().iter()).copied().for_each(f);
+    pub fn each_in_batch(&self, mut f: impl FnMut(Pfn)) {
+        for batch in &self.batches {
+            batch.borrow().iter().for_each(|waiting| f(waiting.page));
+        }
+    }
+
+    /// Notes whether a folio is locked (PG_mlocked, which is followed up to 5.17 alone).
+    pub fn set_mlocked(&self, head: Pfn, mlocked: bool) {
+        if mlocked {
+            self.mlocked.borrow_mut().insert(head);
+        } else {
+            self.mlocked.borrow_mut().remove(&head);
+        }
+    }
+
+    /// Whether a folio is locked.
+    pub fn is_mlocked(&self, head: Pfn) -> bool {
+        self.mlocked.borrow().contains(&head)
+    }
+
+    /// Notes that MADV_COLD took away that a folio counts as accessed (PG_referenced).
+    pub fn set_unused(&self, head: Pfn) {
+        self.unused.borrow_mut().insert(head);
+    }
+
+    /// Whether it did.
+    pub fn is_unused(&self, head: Pfn) -> bool {
+        self.unused.borrow().contains(&head)
+    }
+
+    /// Whether anything is noted of any folio.
+    pub fn any_noted(&self) -> bool {
+        self.any_mlocked() || !self.unused.borrow().is_empty()
+    }
+
+    /// Forgets what was noted of a folio.
+    pub fn forget(&self, head: Pfn) {
+        self.mlocked.borrow_mut().remove(&head);
+        self.unused.borrow_mut().remove(&head);
+    }
+
+    /// Whether any folio is locked.
+    pub fn any_mlocked(&self) -> bool {
+        !self.mlocked.borrow().is_empty()
     }
 
     /// Folios on the list of whoever asked for a split with one, each with a reference.
@@ -101,8 +177,11 @@ impl Holders {
     /// Feeds the state to a hasher.
     pub fn hash_into(&self, mut state: &mut dyn std::hash::Hasher) {
         std::hash::Hash::hash(&*self.holds.borrow(), &mut state);
-        std::hash::Hash::hash(&*self.lru_batch.borrow(), &mut state);
-        std::hash::Hash::hash(&*self.lazyfree_batch.borrow(), &mut state);
+        for batch in &self.batches {
+            std::hash::Hash::hash(&*batch.borrow(), &mut state);
+        }
+        std::hash::Hash::hash(&*self.mlocked.borrow(), &mut state);
+        std::hash::Hash::hash(&*self.unused.borrow(), &mut state);
         std::hash::Hash::hash(&*self.list.borrow(), &mut state);
     }
 }

@@ -386,7 +386,8 @@ impl Machine {
         self.counters.add_each(Field::Refcount, pages, -1);
         let left = self.counters.scan(Field::Refcount, pages);
         let page = |head| Folio { head, order: Order::ZERO, kind: Kind::Anon };
-        if self.checked || left.max > 0 || !self.quirks.borrow().pages.is_empty() {
+        let remembered = !self.quirks.borrow().pages.is_empty() || self.holders.any_noted();
+        if self.checked || left.max > 0 || remembered {
             let unused = |head: &Pfn| self.counters.read(Field::Refcount, *head) == 0;
             return pages.iter().filter(unused).for_each(|head| self.free(page(head)));
         }
@@ -402,6 +403,7 @@ impl Machine {
         }
         self.unqueue(folio);
         self.forget_quirks(folio);
+        self.forget_noted(folio.head);
         if !folio.is_large() {
             self.ksm.remove(folio.head);
         }
@@ -610,8 +612,13 @@ impl Machine {
         self.counters.add_each(Field::Refcount, pages, 1);
     }
 
-    /// Drops the gathered references.
+    /// Drops the gathered references; up to 6.13 the LRU batches are drained before
+    /// (`free_pages_and_swap_cache()`, mm/swap_state.c, v2.6.39, v5.10, v6.12).
     pub fn flush_gathered(&self) {
+        let any = !self.gather.borrow().is_empty() || !self.gather_each.borrow().is_empty();
+        if any && self.policy.unmap_drains {
+            self.lru_drain();
+        }
         self.flush_gathered_pages();
         let mut gathered = self.gather.take();
         for (folio, count) in &gathered {

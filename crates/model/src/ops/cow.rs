@@ -1,6 +1,6 @@
 //! Write faults on pages that may be shared: reuse the page, or copy it.
 
-use super::{Outcome, fault, file_fault, split_pmd, swap_cache};
+use super::{Outcome, fault, file_fault, mlock, split_pmd, swap_cache};
 use crate::event::{Errno, Phase};
 use crate::machine::frames::Mapping;
 use crate::machine::page_table::{Entry, Pmd};
@@ -78,7 +78,7 @@ fn only_reference_after_drain(m: &Machine, folio: Folio) -> bool {
     if m.refcount(folio) > m.policy.reuse_drains_up_to.max(2 + cached) {
         return false;
     }
-    if m.holders.lru_batch().contains(&folio.head) {
+    if !m.is_on_lru(folio) {
         m.lru_drain();
     }
     if m.refcount(folio) == 1 + cached {
@@ -137,6 +137,10 @@ fn copy_page(m: &Machine, mm: &Mm, vma: &Vma, at: u64) -> Outcome {
     m.phase(Phase::CopyMapped, Some(mm.id), old.range());
     let lost = m.rmap().folio_remove_rmap_ptes(old, PageRange::one(page), &by);
     m.after_removal(old, Level::Pte, lost);
+    m.munlock_unmapped(vma, PageRange::one(page), Level::Pte);
+    if vma.locked {
+        mlock::unlock_copied(m, mm, old);
+    }
     m.phase(Phase::OldUnmapped, Some(mm.id), old.range());
     m.put_refs(old, m.scheme.references_of_removed(1, &by));
     if m.policy.copy_frees_swap_cache {
@@ -202,6 +206,7 @@ fn copy_folio(m: &Machine, mm: &Mm, vma: &Vma, start: u64, old: Folio) -> Outcom
     }
     let lost = m.rmap().folio_remove_rmap_pmd(old, &by);
     m.after_removal(old, Level::Pmd, lost);
+    m.munlock_unmapped(vma, PageRange::one(old.head), Level::Pmd);
     m.put_refs(old, m.scheme.references_of_removed(1, &by));
     m.put_page(old.head);
     Ok(())

@@ -1,6 +1,6 @@
 //! exit: an address space goes away, then what its files held.
 
-use super::{hold, hugetlb, truncate, zap};
+use super::{hold, hugetlb, mlock, truncate, zap};
 use crate::machine::lock::Lock;
 use crate::machine::{Machine, Mm};
 
@@ -9,6 +9,9 @@ pub fn exit(m: &Machine, mm: &Mm) {
     let areas = mm.vmas.borrow().all().to_vec();
     {
         let _guard = m.lock(Lock::Mmap(mm.id));
+        for area in areas.iter().filter(|area| area.locked) {
+            mlock::unlock_unmapped(m, mm, area);
+        }
         zap::prepare(m);
         for area in &areas {
             zap::zap(m, mm, area, (area.start, area.end));

@@ -176,7 +176,7 @@ pub(super) fn new_thp(m: &Machine, mm: &Mm, vma: &Vma, start: u64) -> Option<Fol
     let mapping = Mapping { root: root_of(mm, vma, start), index: vma.offset_of(start) };
     let folio = m.alloc(m.pmd_order(), mapping)?;
     m.rmap().folio_add_new_anon_rmap_pmd(folio, &m.adding(mm, vma, folio, folio.pages()));
-    m.lru_add(folio);
+    m.lru_add_new(folio, vma);
     mm.table.set_pmd(start, Entry::present(folio.head, vma.protection.write));
     m.phase(Phase::Mapped, Some(mm.id), folio.range());
     Some(folio)
@@ -223,7 +223,7 @@ pub(super) fn new_folio(m: &Machine, mm: &Mm, vma: &Vma, start: u64, order: Orde
         m.phase(Phase::ReferencesTaken, Some(mm.id), folio.range());
     }
     m.rmap().folio_add_new_anon_rmap_ptes(folio, &by);
-    m.lru_add(folio);
+    m.lru_add_new(folio, vma);
     m.phase(Phase::Mapped, Some(mm.id), folio.range());
     Some(folio)
 }

@@ -169,6 +169,7 @@ fn map_small(m: &Machine, mm: &Mm, vma: &Vma, (start, pages): (u64, PageRange)) 
         if entry.is_none() {
             let part = PageRange::new(pages.first.add(done), len as u32);
             m.rmap().folios_add_file_rmap_pte(part);
+            m.mlock_mapped(vma, part);
             m.get_each(part);
             mm.table.set_run(at, len, Entry::present(part.first, write));
             m.phase(Phase::Mapped, Some(mm.id), part);
@@ -239,6 +240,7 @@ fn map_ptes(m: &Machine, mm: &Mm, vma: &Vma, (at, pages): (u64, PageRange), foli
     let by = m.adding(mm, vma, folio, pages.len);
     m.get_refs(folio, m.scheme.references_of_added(pages.len, &by));
     m.rmap().folio_add_file_rmap_ptes(folio, pages, &by);
+    m.mlock_mapped(vma, pages);
     mm.table.set_run(at, u64::from(pages.len), Entry::present(pages.first, write));
     m.phase(Phase::Mapped, Some(mm.id), folio.range());
 }

@@ -259,10 +259,12 @@ fn replace(m: &Machine, spot: Spot<'_>, old: Folio, merged: Folio) {
     let removes = m.removing(mm, area, old, 1);
     m.get_refs(merged, m.scheme.references_of_added(1, &adds));
     m.rmap().folio_add_anon_rmap_ptes(merged, PageRange::one(merged.head), &adds, false);
+    m.mlock_mapped(area, PageRange::one(merged.head));
     mm.table.set(at, Entry::present(merged.head, false));
     m.phase(Phase::Mapped, Some(mm.id), merged.range());
     let lost = m.rmap().folio_remove_rmap_ptes(old, old.range(), &removes);
     m.after_removal(old, Level::Pte, lost);
+    m.munlock_unmapped(area, old.range(), Level::Pte);
     swap_cache::free_unmapped(m, old);
     m.put_refs(old, m.scheme.references_of_removed(1, &removes));
     m.phase(Phase::OldUnmapped, Some(mm.id), old.range());

@@ -65,6 +65,7 @@ fn drop_from(m: &Machine, folio: Folio, place: &Place) -> Result<(), Why> {
         mm.table.set(at, Entry::NONE);
         let lost = m.rmap().folio_remove_rmap_ptes(folio, PageRange::one(entry.page()), &by);
         m.after_removal(folio, Level::Pte, lost);
+        m.munlock_unmapped(&place.vma, PageRange::one(entry.page()), Level::Pte);
         m.put_refs(folio, m.scheme.references_of_removed(1, &by));
         dropped = true;
     }
@@ -81,6 +82,7 @@ fn drop_pmd(m: &Machine, folio: Folio, place: &Place, at: u64) {
     mm.table.clear_pmd(at);
     let lost = m.rmap().folio_remove_rmap_pmd(folio, &by);
     m.after_removal(folio, Level::Pmd, lost);
+    m.munlock_unmapped(&place.vma, PageRange::one(folio.head), Level::Pmd);
     m.put_refs(folio, m.scheme.references_of_removed(1, &by));
 }
 

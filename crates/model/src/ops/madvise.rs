@@ -222,6 +222,9 @@ pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -
     let mut outcome = Ok(());
     while at < end {
         let Some(area) = mm.vmas.borrow().find(at) else {
+            if m.policy.populate_refusal_drains {
+                m.lru_drain();
+            }
             outcome = Err(Errno::Enomem);
             let next = mm.vmas.borrow().overlapping(at, end).first().map(|area| area.start);
             let Some(next) = next.filter(|_| m.policy.populate_passes_holes) else { break };
@@ -231,6 +234,9 @@ pub fn populate(m: &Machine, mm: &Mm, (start, pages): (u64, u64), write: bool) -
         let stop = end.min(area.end);
         let allowed = if write { area.protection.write } else { area.protection.read };
         if !allowed {
+            if m.policy.populate_refusal_drains {
+                m.lru_drain();
+            }
             return Err(Errno::Einval);
         }
         let access = if write { Access::PopulateWrite } else { Access::Read };

@@ -12,6 +12,7 @@ use crate::field::Field;
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
+use crate::policy::MlockBatch;
 use crate::query::{Query, Tally};
 use crate::stats::Stat;
 use crate::units::{Folio, Level, PageRange, Pfn};
@@ -95,6 +96,7 @@ pub(super) fn unmap_file(m: &Machine, folio: Folio, place: &Place) {
             let by = m.removing(mm, &place.vma, folio, pages.len);
             mm.table.set_run(at, len, Entry::NONE);
             m.rmap().folio_remove_rmap_ptes(folio, pages, &by);
+            unlock(m, &place.vma, pages, Level::Pte);
             m.put_refs(folio, m.scheme.references_of_removed(pages.len, &by));
         }
         at += len;
@@ -126,8 +128,38 @@ fn unmap_ptes(
     mm.table.set_run(at, u64::from(pages.len), entry.to_migration(exclusive));
     let lost = m.rmap().folio_remove_rmap_ptes(folio, pages, &by);
     m.after_removal(folio, Level::Pte, lost);
+    unlock(m, &place.vma, pages, Level::Pte);
     m.put_refs(folio, m.scheme.references_of_removed(pages.len, &by));
     u64::from(alike)
+}
+
+/// What a locked area does with pages that leave it for a while: what waits to be unlocked is drained at once
+/// (`try_to_migrate_one()`, mm/rmap.c, v6.1). Up to 5.17 a page that migrates is not on the LRU, so that it only looks
+/// unlocked (`clear_page_mlock()`, mm/mlock.c, v5.10).
+fn unlock(m: &Machine, vma: &Vma, pages: PageRange, level: Level) {
+    let folio = m.folio(pages.first);
+    if m.policy.mlock_batch != MlockBatch::Own && !folio.is_large() {
+        return m.holders.set_mlocked(folio.head, false);
+    }
+    m.munlock_unmapped(vma, pages, level);
+    if vma.locked {
+        m.mlock_drain();
+    }
+}
+
+/// What it does with small pages that come back (`remove_migration_pte()`, mm/migrate.c, v5.10, v6.1). Up to 5.17 the pieces
+/// of a folio that was split are taken from the LRU and put back.
+fn relock(m: &Machine, vma: &Vma, was_split: bool, pages: PageRange) {
+    if !vma.locked || m.policy.mlock_batch == MlockBatch::Own {
+        return;
+    }
+    for folio in pages.iter().map(|page| m.folio(page)).filter(|folio| !folio.is_large()) {
+        let locked = m.holders.is_mlocked(folio.head);
+        m.holders.set_mlocked(folio.head, true);
+        if was_split && !locked && m.is_on_lru(folio) {
+            m.lru_putback(folio);
+        }
+    }
 }
 
 /// How many of these pages, from the first on, are marked as it is.
@@ -160,6 +192,7 @@ fn unmap_pmd(m: &Machine, folio: Folio, place: &Place, (at, entry): (u64, Entry)
     }
     let lost = m.rmap().folio_remove_rmap_pmd(folio, &by);
     m.after_removal(folio, Level::Pmd, lost);
+    unlock(m, vma, head, Level::Pmd);
     m.put_refs(folio, m.scheme.references_of_removed(1, &by));
 }
 
@@ -200,6 +233,7 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, zeroes: O
         restored = true;
         let row = remap_small(m, mm, vma, (at, place.end), (entry, target(entry.page())), drops_zeroes);
         if row > 0 {
+            relock(m, vma, folio.is_large(), PageRange::new(target(entry.page()), row as u32));
             at += row;
             continue;
         }
@@ -220,6 +254,7 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, zeroes: O
         } else {
             m.rmap().folio_add_file_rmap_ptes(piece, pages, &by);
         }
+        relock(m, vma, folio.is_large(), pages);
         mm.table.set_run(at, u64::from(pages.len), present(m, entry, first));
         at += u64::from(pages.len);
     }

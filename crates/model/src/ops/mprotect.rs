@@ -1,7 +1,7 @@
 //! mprotect.
 
 use super::fault::{Access, touch};
-use super::{Outcome, dax, split_pmd, vma};
+use super::{Outcome, dax, mlock, split_pmd, vma};
 use crate::event::Errno;
 use crate::machine::files::FileKind;
 use crate::machine::lock::Lock;
@@ -50,9 +50,7 @@ pub fn protect(m: &Machine, mm: &Mm, (start, pages): (u64, u64), protection: Pro
     // The kernel does this area by area, and does not look whether it succeeded.
     for range in populated {
         let _ = touch(m, mm, range, Access::PopulateWrite);
-        if m.policy.populate_drains {
-            m.lru_drain();
-        }
+        mlock::populated(m, mm, range);
     }
     outcome
 }

@@ -1,6 +1,6 @@
 //! munmap.
 
-use super::{Outcome, hugetlb, truncate, vma, zap};
+use super::{Outcome, hugetlb, mlock, truncate, vma, zap};
 use crate::machine::lock::Lock;
 use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
@@ -20,6 +20,9 @@ pub(super) fn unmap_locked(m: &Machine, mm: &Mm, start: u64, end: u64) -> Outcom
     let areas = mm.vmas.borrow().overlapping(start, end).to_vec();
     if areas.is_empty() {
         return Ok(());
+    }
+    for area in areas.iter().filter(|area| area.locked) {
+        mlock::unlock_unmapped(m, mm, area);
     }
     zap::prepare(m);
     for area in &areas {

@@ -25,8 +25,7 @@ use crate::units::{Folio, Kind, Level, PageRange, Pfn};
 enum Advice {
     /// They are reclaimed.
     Pageout,
-    /// They are put where reclaim looks first. The batch in which the kernel collects them is taken for drained: which
-    /// folios go there depends on whether the multi-generational LRU is on (`folio_deactivate()`, mm/swap.c, v6.12).
+    /// They are put where reclaim looks first.
     Cold,
 }
 
@@ -70,11 +69,11 @@ fn advise(m: &Machine, mm: &Mm, (start, pages): (u64, u64), advice: Advice) -> O
         while let Some(found) = mm.table.next_pmd(at, stop) {
             let next = stop.min(mm.table.pmd_end(found));
             // What a reclaim splits changes what the next folio is, so that they are found by page.
-            for page in candidates(m, mm, (found, next), advice) {
-                let Some(folio) = m.frames.folio(page).filter(|folio| folio.head == page) else { continue };
-                if advice == Advice::Pageout {
-                    m.get_refs(folio, 1);
-                    reclaim_isolated(m, folio);
+            let found = candidates(m, mm, (found, next), advice);
+            match advice {
+                Advice::Pageout => reclaim_list(m, &found),
+                Advice::Cold => {
+                    found.iter().for_each(|page| m.lru_deactivate(m.folio(*page), area));
                 }
             }
             at = next;
@@ -162,30 +161,48 @@ fn mapped_once(m: &Machine, folio: Folio) -> bool {
     }
 }
 
-/// Reclaims a folio that was isolated, with the reference that this took; it is dropped.
-fn reclaim_isolated(m: &Machine, folio: Folio) {
+/// Reclaims folios; those that stay go back to the LRU behind the last one.
+fn reclaim_list(m: &Machine, pages: &[Pfn]) {
+    let mut kept = Vec::new();
+    for page in pages {
+        if let Some(folio) = m.frames.folio(*page).filter(|folio| folio.head == *page) {
+            m.get_refs(folio, 1);
+            reclaim_isolated(m, folio, &mut kept);
+        }
+    }
+    for page in kept {
+        let folio = m.folio(page);
+        m.lru_putback(folio);
+        m.put_refs(folio, 1);
+    }
+}
+
+/// Reclaims a folio that was isolated, with the reference that this took; it is dropped, or goes with what is `kept`.
+fn reclaim_isolated(m: &Machine, folio: Folio, kept: &mut Vec<Pfn>) {
+    let listed = m.holders.list().len();
     match reclaim_one(m, folio) {
         Ok(Next::Done) => m.put_refs(folio, 1),
+        Ok(Next::Kept) => kept.push(folio.head),
         Ok(Next::Written) => {
-            write_or_free(m, folio);
-            m.put_refs(folio, 1);
+            if write_or_free(m, folio) {
+                kept.push(folio.head);
+            } else {
+                m.put_refs(folio, 1);
+            }
         }
         Ok(Next::Pieces) => {
-            let mut pieces: Vec<Folio> =
-                folio.range().iter().filter_map(|page| m.frames.folio(page)).collect();
+            let mut pieces = m.holders.list().split_off(listed);
             if m.policy.reclaim_takes_last_piece_first {
-                pieces[1..].reverse();
+                pieces.reverse();
             }
+            reclaim_isolated(m, m.folio(folio.head), kept);
             for piece in pieces {
-                if piece.head != folio.head {
-                    m.get_refs(piece, 1);
-                }
-                reclaim_isolated(m, piece);
+                reclaim_isolated(m, m.folio(piece), kept);
             }
         }
         Err(why) => {
             m.refuse(Refusal { folio, why });
-            m.put_refs(folio, 1);
+            kept.push(folio.head);
         }
     }
 }
@@ -196,7 +213,9 @@ pub(super) enum Next {
     Done,
     /// It is in the swap cache and nobody maps it: it has to be written.
     Written,
-    /// It was split, and its pieces have their turn.
+    /// It is in the swap cache and nobody maps it, but somebody holds it.
+    Kept,
+    /// It was split, and its pieces, which are on the list, have their turn.
     Pieces,
 }
 
@@ -250,13 +269,13 @@ fn swap_out(m: &Machine, folio: Folio, places: &[Place]) -> Result<Next, Why> {
             return Err(Why::Held { refcount, expected });
         }
         if folio.is_large() && splits_first(m, folio) {
-            return split::split(m, folio, Request::PAGES).map(|()| Next::Pieces);
+            return split::split(m, folio, Request::LISTED).map(|()| Next::Pieces);
         }
         if !m.swap.add(folio) {
             if !folio.is_large() {
                 return Err(Why::NoSwap);
             }
-            return split::split(m, folio, Request::PAGES).map(|()| Next::Pieces);
+            return split::split(m, folio, Request::LISTED).map(|()| Next::Pieces);
         }
         m.get_refs(folio, folio.pages() as i32);
         m.phase(Phase::SwapCached, None, folio.range());
@@ -267,7 +286,7 @@ fn swap_out(m: &Machine, folio: Folio, places: &[Place]) -> Result<Next, Why> {
         unmap(m, folio, place);
     }
     let unheld = m.refcount(folio) == 1 + folio.pages() as i32;
-    Ok(if unheld { Next::Written } else { Next::Done })
+    Ok(if unheld { Next::Written } else { Next::Kept })
 }
 
 /// Whether reclaim splits a large folio rather than to swap it whole.
@@ -316,6 +335,7 @@ fn unmap(m: &Machine, folio: Folio, place: &Place) {
         m.swap.enter(mm.id);
         let lost = m.rmap().folio_remove_rmap_ptes(folio, page, &by);
         m.after_removal(folio, Level::Pte, lost);
+        m.munlock_unmapped(&place.vma, page, Level::Pte);
         m.put_refs(folio, m.scheme.references_of_removed(1, &by));
     }
     if removed {
@@ -324,8 +344,8 @@ fn unmap(m: &Machine, folio: Folio, place: &Place) {
 }
 
 /// Writes a folio that only the cache and reclaim hold. While the device writes it stays in the cache; what need
-/// not be written leaves it at once and is freed.
-fn write_or_free(m: &Machine, folio: Folio) {
+/// not be written leaves it at once and is freed. Says whether it is written.
+fn write_or_free(m: &Machine, folio: Folio) -> bool {
     let zeroes = m.frames.zero_filled(folio) == folio.pages();
     let written = m.swap.is_dirty(folio) && !(zeroes && m.policy.swap_knows_zeroes);
     if written {
@@ -333,4 +353,5 @@ fn write_or_free(m: &Machine, folio: Folio) {
     } else {
         swap_cache::remove(m, folio);
     }
+    written
 }

@@ -36,7 +36,7 @@ pub(super) fn evict(m: &Machine, folio: Folio, places: &[Place]) -> Result<Next,
         ReclaimSplitsFiles::None => false,
     };
     if folio.is_large() && splits {
-        return split::split(m, folio, Request::PAGES).map(|()| Next::Pieces);
+        return split::split(m, folio, Request::LISTED).map(|()| Next::Pieces);
     }
     unmap(m, folio, &file, places);
     let index = m.frames.mapping(folio).index;

@@ -31,7 +31,7 @@ pub(super) fn swap_out(m: &Machine, file: &File, folio: Folio) -> Result<Next, W
         if !folio.is_large() {
             return Err(Why::NoSwap);
         }
-        return split::split(m, folio, Request::PAGES).map(|()| Next::Pieces);
+        return split::split(m, folio, Request::LISTED).map(|()| Next::Pieces);
     }
     m.get_refs(folio, folio.pages() as i32);
     m.phase(Phase::SwapCached, None, folio.range());

@@ -11,7 +11,7 @@ use crate::field::Field;
 use crate::machine::Machine;
 use crate::machine::files::File;
 use crate::machine::lock::Lock;
-use crate::policy::DebugfsSplit;
+use crate::policy::{DebugfsSplit, LruFlush};
 use crate::scheme::small;
 use crate::stats::Stat;
 use crate::units::{Folio, Kind, Order, PageRange, Pfn};
@@ -31,6 +31,8 @@ pub struct Request {
 impl Request {
     /// To single pages.
     pub const PAGES: Request = Request { order: Order::ZERO, at: None, list: false };
+    /// The same, with a list for the pieces behind the first.
+    pub const LISTED: Request = Request { list: true, ..Request::PAGES };
 }
 
 /// Splits what debugfs would: the folios mapped at `start .. start + pages`, or everything.
@@ -123,12 +125,17 @@ pub fn split(m: &Machine, folio: Folio, request: Request) -> Result<(), Why> {
     }
     let places = rmap_walk::places(m, folio);
     let how = Unmap { pmds: Pmds::Split, page_by_page: true };
+    let waits = m.holders.is_mlocked(folio.head) && m.policy.lru_flush != LruFlush::AfterAdding;
     for place in &places {
         if file.is_some() {
             migration_entry::unmap_file(m, folio, place);
         } else {
             migration_entry::unmap(m, folio, place, how);
         }
+    }
+    if waits {
+        // Unlocked, it waits for the LRU, with a reference (`split_huge_page_to_list()`, mm/huge_memory.c, v4.5).
+        m.lru_drain();
     }
     m.unqueue(folio);
     m.counters().set(Field::Refcount, folio.head, 0);

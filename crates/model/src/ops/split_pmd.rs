@@ -9,7 +9,7 @@ use crate::machine::{Machine, Mm};
 use crate::rmap::Rmap;
 use crate::scheme::Mapper;
 use crate::stats::Stat;
-use crate::units::Folio;
+use crate::units::{Folio, Level, PageRange};
 
 /// Splits the PMD that maps `at` in this address space, if one does (`__split_huge_pmd()`, mm/huge_memory.c).
 /// Up to 4.4 there is no such thing: the folio is split, for everybody.
@@ -28,6 +28,7 @@ pub fn split_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64) {
     if entry.is_device() {
         return mm.table.clear_pmd(start);
     }
+    m.unlock_for_good(folio);
     if !folio.kind.is_anon() {
         return unmap_file_pmd(m, mm, vma, start, folio);
     }
@@ -52,6 +53,7 @@ fn unmap_file_pmd(m: &Machine, mm: &Mm, vma: &Vma, start: u64, folio: Folio) {
     let by = m.removing(mm, vma, folio, folio.pages());
     mm.table.clear_pmd(start);
     m.rmap().folio_remove_rmap_pmd(folio, &by);
+    m.munlock_unmapped(vma, PageRange::one(folio.head), Level::Pmd);
     m.phase(Phase::Unmapped, Some(mm.id), folio.range());
     m.put_refs(folio, m.scheme.references_of_removed(1, &by));
 }

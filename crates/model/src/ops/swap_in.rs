@@ -137,7 +137,7 @@ fn prepare_exclusive(
 ) -> Prepared {
     let frees = m.policy.swap_in_frees;
     // A batch may hold the reference that makes the page look shared.
-    if writes && frees != SwapInFrees::IfExclusive && m.holders.lru_batch().contains(&folio.head) {
+    if writes && frees != SwapInFrees::IfExclusive && !m.is_on_lru(folio) {
         m.lru_drain();
     }
     for slot in first.slot()..first.slot() + pages {
@@ -187,6 +187,7 @@ fn map(
     let references = m.scheme.references_of_added(pages.len, &by);
     m.get_refs(folio, references);
     m.rmap().folio_add_anon_rmap_ptes(folio, pages, &by, exclusive);
+    m.mlock_mapped(vma, pages);
     mm.table.set_run(start, u64::from(pages.len), Entry::present(pages.first, write));
     m.put_refs(folio, 1);
     m.phase(Phase::Mapped, Some(mm.id), folio.range());
@@ -201,6 +202,8 @@ pub fn swapon(m: &Machine, slots: u32) -> Outcome {
         return Err(Errno::Ebusy);
     }
     m.swap.turn_on(slots, Clusters { slots: 1 << m.pmd_order().0, choice: m.policy.swap_clusters });
+    // What is known of the device until then goes (`set_blocksize()`, `invalidate_bdev()`, fs/block_dev.c, v5.10).
+    m.lru_drain();
     Ok(())
 }
 
@@ -223,6 +226,8 @@ pub fn swapoff(m: &Machine) -> Outcome {
         swap_cache::try_free(m, m.folio(head));
     }
     m.swap.turn_off();
+    // With the device goes what is cached of it, the page that swapon read among it (`blkdev_put()`, fs/block_dev.c, v5.10).
+    m.lru_drain();
     Ok(())
 }
 

@@ -125,7 +125,13 @@ fn unmap_range(m: &Machine, file: &File, (start, end): (u64, u64), copies: Copie
 /// Takes pages out of the cache; large folios that reach out of the range are cut first, if they can be.
 fn remove_range(m: &Machine, file: &File, range: (u64, u64)) {
     let (start, end) = range;
+    let finds_any = file.cache.folio_from(m, start, end).is_some();
     remove_whole(m, file, range);
+    if finds_any {
+        // Whoever lets go of a batch of what was found drains those for the LRU first (`__pagevec_release()`,
+        // `__folio_batch_release()`, mm/swap.c, v2.6.39 to v7.2).
+        m.lru_drain();
+    }
     shmem_swap::free_range(m, file, range, false);
     bring_back(m, file, start);
     let at_start = file.cache.folio_from(m, start, start + 1);

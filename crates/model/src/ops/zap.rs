@@ -56,6 +56,7 @@ fn zap_pmd(m: &Machine, mm: &Mm, vma: &Vma, at: u64, entry: Entry) {
     mm.table.clear_pmd(at);
     let lost = m.rmap().folio_remove_rmap_pmd(folio, &by);
     m.after_removal(folio, Level::Pmd, lost);
+    m.munlock_unmapped(vma, PageRange::one(folio.head), Level::Pmd);
     m.gather(folio, m.scheme.references_of_removed(1, &by));
 }
 
@@ -82,7 +83,7 @@ fn zap_ptes(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64), keeps_cop
         }
         let folio = m.folio(entry.page());
         if !folio.is_large() && !folio.kind.is_anon() {
-            at += zap_file_run(m, mm, (at, end - at));
+            at += zap_file_run(m, mm, vma, (at, end - at));
             continue;
         }
         let inside = folio.head.0 + folio.pages() - entry.page().0;
@@ -91,18 +92,20 @@ fn zap_ptes(m: &Machine, mm: &Mm, vma: &Vma, (start, end): (u64, u64), keeps_cop
         mm.table.set_run(at, u64::from(pages.len), Entry::NONE);
         let lost = m.rmap().folio_remove_rmap_ptes(folio, pages, &by);
         m.after_removal(folio, Level::Pte, lost);
+        m.munlock_unmapped(vma, pages, Level::Pte);
         m.gather(folio, m.scheme.references_of_removed(pages.len, &by));
         at += u64::from(pages.len);
     }
 }
 
 /// Unmaps pages of files that are folios of their own, as many as stand in a row; says how many.
-fn zap_file_run(m: &Machine, mm: &Mm, (at, most): (u64, u64)) -> u64 {
+fn zap_file_run(m: &Machine, mm: &Mm, vma: &Vma, (at, most): (u64, u64)) -> u64 {
     let (entry, len) = mm.table.run(at, most, Alike::IgnoringWrite);
     let small = m.frames.small_file_pages(PageRange::new(entry.page(), len as u32));
     let pages = PageRange::new(entry.page(), small);
     mm.table.set_run(at, u64::from(small), Entry::NONE);
     m.rmap().folios_remove_file_rmap_pte(pages);
+    m.munlock_unmapped(vma, pages, Level::Pte);
     m.gather_each(pages);
     u64::from(small)
 }

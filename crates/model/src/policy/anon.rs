@@ -105,6 +105,11 @@ macro_rules! anon_rows {
             (FIRST, false, "populate_vma_page_range(), mm/gup.c (v5.10)"),
             (at(5, 18), true, "populate_vma_page_range(), faultin_page_range(), mm/gup.c (v6.18; start unverified)"),
         ],
+        /// MADV_POPULATE empties them also where an area does not allow it, or there is none.
+        populate_refusal_drains: bool = [
+            (FIRST, false, "faultin_vma_page_range(), mm/gup.c (v6.1)"),
+            (at(6, 9), true, "faultin_page_range(), mm/gup.c (v6.12), Linux commit 631426ba1d45 (v6.9)"),
+        ],
         /// MADV_POPULATE says EFAULT behind the end of a file; before, ENOMEM.
         populate_says_efault: bool = [
             (FIRST, false, "madvise_populate(), mm/madvise.c (v6.8)"),

@@ -12,8 +12,45 @@ macro_rules! references_rows {
         ],
         /// When the batch is emptied.
         lru_flush: LruFlush = [
-            (FIRST, LruFlush::BeforeAdding, "____lru_cache_add(), mm/swap.c (v2.6.39)"),
+            (FIRST, LruFlush::WhenFull, "__lru_cache_add(), mm/swap.c (v2.6.39, v3.4)"),
+            (at(3, 8), LruFlush::BeforeAdding, "__lru_cache_add(), mm/swap.c (v3.10, v4.4); posted 2012-10 for v3.8 (\"mm/swap: check pagevec space before adding\"; release unverified)"),
             (at(4, 7), LruFlush::AfterAdding, "__lru_cache_add(), mm/swap.c (v4.9), Linux commit 8f182270dfec (v4.7; in the stable series 4.1 from v4.1.28)"),
+        ],
+        /// There is a batch for each list of the LRU: own memory, shared memory and files wait apart.
+        lru_batch_by_list: bool = [
+            (FIRST, true, "__lru_cache_add(), lru_add_pvecs, mm/swap.c (v2.6.39, v3.10)"),
+            (at(3, 11), false, "__lru_cache_add(), mm/swap.c, Linux commit 13f7f78981e4 (v3.11)"),
+        ],
+        /// The LRU has generations: MADV_COLD moves what is not in active use, too.
+        lru_generations: bool = [
+            (FIRST, false, "deactivate_page(), mm/swap.c (v5.10); CONFIG_LRU_GEN_ENABLED is off in Debian's v6.1"),
+            (at(6, 12), true, "folio_deactivate(), mm/swap.c (v6.12, v7.2) with CONFIG_LRU_GEN_ENABLED as in Debian's kernels"),
+        ],
+        /// What is in the oldest generation already is not moved there.
+        lru_deactivate_spares_oldest: bool = [
+            (FIRST, false, "folio_deactivate(), mm/swap.c (v6.12)"),
+            (at(6, 14), true, "folio_deactivate(), lru_gen_clear_refs(), mm/swap.c (v7.2; start unverified)"),
+        ],
+        /// Where pages wait that are locked or unlocked.
+        mlock_batch: MlockBatch = [
+            (FIRST, MlockBatch::None, "add_page_to_unevictable_list(), putback_lru_page() (v2.6.39, v4.4)"),
+            (at(4, 17), MlockBatch::WithOthers, "putback_lru_page(), lru_cache_add_inactive_or_unevictable() (v5.10), Linux commit 9c4e6b1a7027 (v4.17; release unverified)"),
+            (at(5, 18), MlockBatch::Own, "mlock_folio(), mlock_new_folio(), munlock_folio(), mm/mlock.c (v6.1, v7.2), Linux commit 2fbb0c10d1e8 (v5.18; release unverified)"),
+        ],
+        /// mlock drains all batches when it begins.
+        mlock_drains: bool = [
+            (FIRST, true, "mlock(), mm/mlock.c (v2.6.39, v4.8)"),
+            (at(4, 15), false, "do_mlock(), mm/mlock.c (v5.10), Linux commit 72b03fcd5d51 (v4.15; release unverified)"),
+        ],
+        /// munlock puts pages that nobody else maps back to the LRU without a batch.
+        munlock_by_batches: bool = [
+            (FIRST, false, "munlock_vma_pages_range(), mm/mlock.c (v2.6.39)"),
+            (at(3, 12), true, "__munlock_pagevec(), mm/mlock.c (v4.4, v5.10; start unverified)"),
+        ],
+        /// A large folio is looked at when a locked area unmaps a part of it.
+        munlocks_parts: bool = [
+            (FIRST, false, "munlock_vma_page(), mm/internal.h (v6.1)"),
+            (at(6, 7), true, "munlock_vma_folio(), mm/internal.h (v6.12; start unverified)"),
         ],
         /// Unmapping drains the LRU batches first.
         unmap_drains: bool = [

@@ -225,10 +225,23 @@ pub enum PartialTruncate {
 /// When a per-CPU batch of pages bound for the LRU is emptied.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LruFlush {
+    /// When a page filled it; a compound page waits like any other.
+    WhenFull,
     /// When a page comes and the batch is full; that page stays in the empty batch.
     BeforeAdding,
     /// When a page filled it, or a compound page came.
     AfterAdding,
+}
+
+/// Where pages wait that are locked into memory, or no more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MlockBatch {
+    /// Nowhere: they go to the list of such pages at once.
+    None,
+    /// Where fresh pages wait.
+    WithOthers,
+    /// In a batch of their own.
+    Own,
 }
 
 /// Whether a registered io_uring buffer keeps one pin for several pages of a folio.

@@ -107,10 +107,14 @@ fn take(m: &Machine, target: Target<'_>, (at, run): (u64, Run), to: Pfn) {
         Run::Holes(_) | Run::Swapped(_) => {}
         Run::Zero(len) => mm.table.set_run(at, u64::from(len), Entry::NONE),
         Run::Small(pages, _) => {
-            // They go back to the LRU before they are unmapped.
+            // They go back to the LRU before they are unmapped, and from there what the new folio does not bring along.
             m.counters().add_each(Field::Refcount, pages, -1);
+            if target.area.locked {
+                pages.iter().for_each(|page| m.lru_putback(m.folio(page)));
+            }
             mm.table.set_run(at, u64::from(pages.len), Entry::NONE);
             m.rmap().folio_remove_rmap_pte_each(pages);
+            m.munlock_unmapped(target.area, pages, Level::Pte);
             m.phase(Phase::Unmapped, Some(mm.id), pages);
             m.put_each(pages);
         }
@@ -128,11 +132,15 @@ fn take_part(m: &Machine, target: Target<'_>, (at, folio, pages): (u64, Folio, P
     let Target { mm, area, .. } = target;
     if !folio.is_large() {
         m.put_refs(folio, 1);
+        if area.locked {
+            m.lru_putback(folio);
+        }
     }
     let by = m.removing(mm, area, folio, pages.len);
     mm.table.set_run(at, u64::from(pages.len), Entry::NONE);
     let lost = m.rmap().folio_remove_rmap_ptes(folio, pages, &by);
     m.after_removal(folio, Level::Pte, lost);
+    m.munlock_unmapped(area, pages, Level::Pte);
     m.phase(Phase::Unmapped, Some(mm.id), pages);
     if !folio.is_large() {
         // A large one is locked until the end, so that it cannot leave the cache yet.
@@ -149,14 +157,14 @@ fn install(m: &Machine, target: Target<'_>, new: Folio) {
     if order == m.pmd_order() {
         mm.table.clear_pmd(at);
         m.rmap().folio_add_new_anon_rmap_pmd(new, &by);
-        m.lru_add(new);
+        m.lru_add_new(new, area);
         mm.table.set_pmd(at, entry);
         m.queue_candidate(new);
     } else {
         m.get_refs(new, m.scheme.references_of_added(new.pages(), &by) - 1);
         m.phase(Phase::ReferencesTaken, Some(mm.id), new.range());
         m.rmap().folio_add_new_anon_rmap_ptes(new, &by);
-        m.lru_add(new);
+        m.lru_add_new(new, area);
         mm.table.set_run(at, u64::from(new.pages()), entry);
     }
     m.phase(Phase::Mapped, Some(mm.id), new.range());

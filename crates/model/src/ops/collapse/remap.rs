@@ -14,7 +14,7 @@ use crate::machine::vma::Vma;
 use crate::machine::{Machine, Mm};
 use crate::ops::file_fault::map_pmd;
 use crate::ops::page_cache::could_map;
-use crate::units::{Folio, PageRange};
+use crate::units::{Folio, Level, PageRange};
 
 /// Addresses that khugepaged remembers of an address space (MAX_PTE_MAPPED_THP).
 const MOST_NOTED: usize = 8;
@@ -149,6 +149,7 @@ fn remove_table(m: &Machine, target: Target<'_>, folio: Folio) -> Result<(), Sto
             let by = m.removing(mm, area, folio, step);
             mm.table.set_run(at + u64::from(part.first.0 - folio.head.0), u64::from(step), Entry::NONE);
             m.rmap().folio_remove_rmap_ptes(folio, part, &by);
+            m.munlock_unmapped(area, part, Level::Pte);
             references += m.scheme.references_of_removed(step, &by);
         }
     }
