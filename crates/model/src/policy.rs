@@ -28,9 +28,9 @@ use references::references_rows;
 use split::split_rows;
 pub use values::{
     CollapseWritable, DebugfsSplit, DeferredQueue, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate,
-    HugetlbRestore, LargeReuse, LargeSwapTruncate, LruFlush, MadvFree, MigrateQueue, PartialTruncate, Pin,
-    PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, ReclaimSplitsFiles, SharedTest, SmallReuse,
-    SwapIn, SwapInFrees,
+    HugetlbRestore, KsmProtNone, LargeReuse, LargeSwapTruncate, LruFlush, MadvFree, MigrateQueue,
+    PartialTruncate, Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, ReclaimSplitsFiles,
+    SharedTest, SmallReuse, SwapIn, SwapInFrees,
 };
 
 /// A row of the table: a value that holds from a release on.
@@ -74,7 +74,7 @@ macro_rules! policies {
         mod table {
             use super::{
                 CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate,
-                HugetlbRestore, LargeReuse, LargeSwapTruncate, LruFlush, MadvFree, MigrateQueue, PartialTruncate,
+                HugetlbRestore, KsmProtNone, LargeReuse, LargeSwapTruncate, LruFlush, MadvFree, MigrateQueue, PartialTruncate,
                 Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, ReclaimSplitsFiles, Release, SharedTest, Since,
                 SmallReuse, SwapIn, SwapInFrees, at,
             };
