@@ -28,8 +28,8 @@ use references::references_rows;
 use split::split_rows;
 pub use values::{
     ClusterChoice, CollapseWritable, DebugfsSplit, DeferredQueue, FileFault, HugeZeroWrite, HugetlbDontNeed,
-    HugetlbMigrate, HugetlbRestore, LargeReuse, LargeSwapTruncate, LruFlush, MadvFree, MigrateQueue,
-    MlockBatch, PartialTruncate, Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits,
+    HugetlbMigrate, HugetlbRestore, KsmProtNone, LargeReuse, LargeSwapTruncate, LruFlush, MadvFree,
+    MigrateQueue, MlockBatch, PartialTruncate, Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits,
     ReclaimSplitsFiles, SharedTest, SmallReuse, SwapIn, SwapInFrees,
 };
 
@@ -74,7 +74,7 @@ macro_rules! policies {
         mod table {
             use super::{
                 CollapseWritable, DebugfsSplit, DeferredQueue, FIRST, FileFault, HugeZeroWrite, HugetlbDontNeed, HugetlbMigrate,
-                HugetlbRestore, LargeReuse, LargeSwapTruncate, LruFlush, MadvFree, MigrateQueue, PartialTruncate,
+                HugetlbRestore, KsmProtNone, LargeReuse, LargeSwapTruncate, LruFlush, MadvFree, MigrateQueue, PartialTruncate,
                 Pin, PinMerge, PinRefuses, PmdCopy, PmdReuse, ReclaimSplits, ReclaimSplitsFiles, Release, SharedTest, Since,
                 SmallReuse, SwapIn, SwapInFrees, ClusterChoice, MlockBatch, at,
             };

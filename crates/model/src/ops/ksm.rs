@@ -11,8 +11,9 @@ use crate::machine::frames::{FolioFlag, Mapping};
 use crate::machine::ksm_tree::{Search, UnstableTree};
 use crate::machine::lock::Lock;
 use crate::machine::page_table::{Entry, Pmd};
-use crate::machine::vma::Vma;
+use crate::machine::vma::{Protection, Vma};
 use crate::machine::{Machine, Mm};
+use crate::policy::KsmProtNone;
 use crate::query::{Query, Tally};
 use crate::units::{Folio, Kind, Level, MmId, PageRange, Pfn};
 
@@ -115,8 +116,9 @@ fn scan_mm(m: &Machine, mm: &Mm, candidates: &mut UnstableTree) {
         let mut from = area.start;
         while let Some(found) = mm.table.next_pmd(from, area.end) {
             let stop = area.end.min(mm.table.pmd_end(found));
+            let hidden = m.policy.ksm_protnone == KsmProtNone::Nowhere && area.protection == Protection::NONE;
             for at in found..stop {
-                if let Some(page) = mapped(mm, at) {
+                if let Some(page) = mapped(mm, at).filter(|_| !hidden) {
                     m.ksm.forget(mm.id, known, at);
                     known = at + 1;
                     look_at(m, Spot { mm, area, at }, page, candidates);
@@ -169,7 +171,10 @@ fn look_at(m: &Machine, spot: Spot<'_>, page: Pfn, candidates: &mut UnstableTree
 /// The page at an address that was seen earlier in this pass, if it may still be merged (`get_mergeable_page()`).
 fn candidate(m: &Machine, (mm, at): (MmId, u64)) -> Option<Pfn> {
     let mm = m.mm(mm)?;
-    mm.vmas.borrow().find(at).filter(|area| area.mergeable && area.anon.is_some())?;
+    let area = mm.vmas.borrow().find(at).filter(|area| area.mergeable && area.anon.is_some())?;
+    if m.policy.ksm_protnone != KsmProtNone::Everywhere && area.protection == Protection::NONE {
+        return None;
+    }
     mapped(&mm, at).filter(|page| m.folio(*page).kind.is_anon())
 }
 

@@ -1,6 +1,7 @@
 //! madvise.
 
 use super::fault::{Access, touch};
+use super::pageout::looks_shared;
 use super::{Outcome, hugetlb, split, swap_cache, truncate, vma, zap};
 use crate::event::Errno;
 use crate::machine::frames::FolioFlag;
@@ -8,9 +9,9 @@ use crate::machine::lock::Lock;
 use crate::machine::page_table::{Alike, Entry, Pmd};
 use crate::machine::vma::ThpAdvice;
 use crate::machine::{Machine, Mm};
-use crate::policy::{HugetlbDontNeed, MadvFree};
+use crate::policy::{HugetlbDontNeed, MadvFree, SharedTest};
 use crate::query::{Query, Tally};
-use crate::units::Folio;
+use crate::units::{Folio, Pfn};
 
 /// MADV_DONTNEED: unmaps the pages, the area stays (`madvise_dontneed_single_vma()`, mm/madvise.c).
 ///
@@ -116,7 +117,7 @@ fn free_in_pmd(m: &Machine, mm: &Mm, (start, end): (u64, u64)) {
         let whole = m.policy.madv_free == MadvFree::LazyByFolio && inside == u64::from(folio.pages());
         if folio.is_large() && !whole {
             // These pieces have their turn now.
-            if split_unless_shared(m, folio) {
+            if split_unless_shared(m, m.policy.free_pte_shared_test, entry.page()) {
                 continue;
             }
             if m.policy.madv_free != MadvFree::LazyByFolio {
@@ -139,9 +140,9 @@ fn free_pmd(m: &Machine, mm: &Mm, (start, end): (u64, u64)) -> bool {
     }
     let folio = m.folio(entry.page());
     if end - start < mm.table.pmd_pages() {
-        return split_unless_shared(m, folio);
+        return split_unless_shared(m, m.policy.free_pmd_shared_test, folio.head);
     }
-    if is_shared(m, folio) {
+    if looks_shared(m, m.policy.free_pmd_shared_test, folio.head) {
         return false;
     }
     let _guard = m.lock_table(mm, start);
@@ -178,12 +179,8 @@ fn is_shared_by_mapcount(m: &Machine, folio: Folio) -> bool {
     entries.is_none_or(|entries| entries > i64::from(folio.pages()))
 }
 
-fn is_shared(m: &Machine, folio: Folio) -> bool {
-    m.ask(Query::MaybeShared, folio.head, &mut Tally::off()).value() != Some(0)
-}
-
-fn split_unless_shared(m: &Machine, folio: Folio) -> bool {
-    !is_shared(m, folio) && split::split_held(m, folio, split::Request::PAGES)
+fn split_unless_shared(m: &Machine, test: SharedTest, page: Pfn) -> bool {
+    !looks_shared(m, test, page) && split::split_held(m, m.folio(page), split::Request::PAGES)
 }
 
 /// MADV_HUGEPAGE and MADV_NOHUGEPAGE.

@@ -4,6 +4,7 @@
 //! `migrate_folio_move()` (mm/migrate.c, v5.10 to v7.3); `do_move_page_to_node_array()` (v2.6.39, v4.8).
 
 use super::migration_entry::{self, Pmds, Unmap};
+use super::pageout::looks_shared;
 use super::split::{self, Request};
 use super::{Outcome, hugetlb, rmap_walk, split_pmd};
 use crate::event::{Errno, Refusal, Why};
@@ -11,9 +12,8 @@ use crate::field::Field;
 use crate::machine::lock::Lock;
 use crate::machine::page_table::Pmd;
 use crate::machine::{Machine, Mm, Quirk};
-use crate::policy::{DeferredQueue, MigrateQueue, SharedTest};
-use crate::query::{Query, Tally};
-use crate::units::{Folio, Kind, PageRange, Pfn};
+use crate::policy::{DeferredQueue, MigrateQueue};
+use crate::units::{Folio, Kind, PageRange};
 
 /// Where to, and which pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,19 +84,11 @@ fn candidate(m: &Machine, mm: &Mm, at: u64, to: Target) -> Option<Folio> {
         return None;
     }
     let page = mm.table.read(at).page();
-    let shared = match m.policy.migrate_shared_test {
-        SharedTest::PageMapcount => ask(m, Query::PageMapcount, page).is_some_and(|count| count > 1),
-        SharedTest::MaybeShared => ask(m, Query::MaybeShared, page) == Some(1),
-    };
-    if shared && !to.all {
+    if looks_shared(m, m.policy.migrate_shared_test, page) && !to.all {
         m.refuse(Refusal { folio, why: Why::Shared });
         return None;
     }
     Some(folio)
-}
-
-fn ask(m: &Machine, query: Query, page: Pfn) -> Option<i64> {
-    m.ask(query, page, &mut Tally::off()).value()
 }
 
 /// Moves a folio, or says why not. One that is partially mapped is split instead, and its pieces are moved. False if it

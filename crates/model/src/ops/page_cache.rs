@@ -96,7 +96,7 @@ pub(super) fn allows(m: &Machine, file: &File, vma: &Vma, index: u64, order: Ord
         ShmemMode::Advise => vma.advice == ThpAdvice::Huge,
         ShmemMode::WithinSize => within_size(file, index, order, m.policy.shmem_sizes_round_index),
         // What a file was given as its own option is `shmem_enabled` of all sizes, which a PMD's follows here.
-        ShmemMode::Inherit => as_mounted(m, file, vma, index, m.pmd_order()),
+        ShmemMode::Inherit => mounted_sizes(m).any(|size| as_mounted(m, file, vma, index, size)),
         ShmemMode::Never => false,
     }
 }
@@ -118,10 +118,21 @@ fn as_mounted(m: &Machine, file: &File, vma: &Vma, index: u64, order: Order) -> 
         ShmemHuge::Advise => advised,
         ShmemHuge::WithinSize => {
             let rounds = m.policy.shmem_within_size_rounds_index;
-            let long_enough = !rounds || file.size.get() >= u64::from(order.pages());
-            (long_enough && within_size(file, index, order, rounds)) || advised
+            let fits = |order: Order| {
+                let long_enough = !rounds || file.size.get() >= u64::from(order.pages());
+                long_enough && within_size(file, index, order, rounds)
+            };
+            // Advice is asked only where not even the smallest folio would be within the file.
+            fits(order) || (advised && !mounted_sizes(m).any(fits))
         }
     }
+}
+
+/// The sizes that a `huge=` option is for.
+fn mounted_sizes(m: &Machine) -> impl Iterator<Item = Order> {
+    let pmd = m.pmd_order().0;
+    let least = if m.policy.tmpfs_huge_any_order { 1 } else { pmd };
+    (least.min(pmd)..=pmd).map(Order)
 }
 
 /// Whether a file on a disk may have large folios.

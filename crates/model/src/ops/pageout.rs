@@ -146,10 +146,17 @@ fn candidates(m: &Machine, mm: &Mm, (start, end): (u64, u64), advice: Advice) ->
 }
 
 fn is_shared(m: &Machine, page: Pfn) -> bool {
-    let ask = |query| m.ask(query, page, &mut Tally::off()).value();
-    match m.policy.pageout_shared_test {
-        SharedTest::PageMapcount => ask(Query::PageMapcount) != Some(1),
-        SharedTest::MaybeShared => ask(Query::MaybeShared) == Some(1),
+    looks_shared(m, m.policy.pageout_shared_test, page)
+}
+
+/// Whether an advice leaves the folio of a page alone, because others seem to map it too.
+pub(super) fn looks_shared(m: &Machine, test: SharedTest, page: Pfn) -> bool {
+    let ask = |query, page| m.ask(query, page, &mut Tally::off()).value();
+    match test {
+        SharedTest::PageMapcount => ask(Query::PageMapcount, page) != Some(1),
+        SharedTest::FirstPage => ask(Query::PageMapcount, m.folio(page).head) != Some(1),
+        SharedTest::FolioMapcount => ask(Query::FolioMapcount, page) != Some(1),
+        SharedTest::MaybeShared => ask(Query::MaybeShared, page) == Some(1),
     }
 }
 

@@ -92,6 +92,12 @@ macro_rules! collapse_rows {
             (at(5, 11), true, "hugepage_vma_check(), mm/khugepaged.c (unverified)"),
             (at(5, 12), false, "Linux commit cd89fb065099 (v5.12)"),
         ],
+        /// An area of shared anonymous memory is taken for collapse if it may have large folios of any size, not of a PMD's.
+        collapse_takes_any_shmem_size: bool = [
+            (FIRST, false, "hugepage_vma_check(), mm/khugepaged.c (v5.10, v6.1)"),
+            (at(6, 11), true, "__thp_vma_allowable_orders(), mm/huge_memory.c (v6.12.107; 6.12.117 as it ran)"),
+            (at(6, 14), false, "__thp_vma_allowable_orders(), mm/huge_memory.c (v7.2; 6.17.13 as it ran; start unverified)"),
+        ],
         /// khugepaged runs, too, if only huge pages of shared memory are enabled.
         khugepaged_runs_for_shmem: bool = [
             (FIRST, false, "hugepage_pmd_enabled(), mm/khugepaged.c (v6.12)"),

@@ -25,6 +25,13 @@ macro_rules! ksm_rows {
             (at(5, 1), true, "reuse_ksm_page(), do_wp_page(), Linux commit 52d1e606ee73 (2019-03-05, two days after v5.0)"),
             (at(5, 9), false, "do_wp_page(), mm/memory.c (v5.10), Linux commit 09854ba94c6a (v5.9)"),
         ],
+        /// Where ksmd finds pages that nobody may use (PROT_NONE).
+        ksm_protnone: KsmProtNone = [
+            (FIRST, KsmProtNone::Everywhere, "follow_page_pte(), mm/gup.c (v5.10)"),
+            (at(6, 1), KsmProtNone::ByScan, "gup_can_follow_protnone(), get_mergeable_page(), scan_get_next_rmap_item() (v6.1.190; the walk that finds them is a backport, start unverified)"),
+            (at(6, 2), KsmProtNone::Nowhere, "gup_can_follow_protnone(), scan_get_next_rmap_item() (v6.2)"),
+            (at(6, 6), KsmProtNone::Everywhere, "gup_can_follow_protnone(), include/linux/mm.h (v6.12; start as that of smaps_skips_protnone_pmds)"),
+        ],
         /// To break up a merged page ksmd asks for a copy (FAULT_FLAG_UNSHARE), not for write access.
         ksm_unshares: bool = [
             (FIRST, false, "break_ksm(), mm/ksm.c (v6.1)"),

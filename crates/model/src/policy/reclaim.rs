@@ -11,6 +11,21 @@ macro_rules! reclaim_rows {
             (at(4, 12), MadvFree::LazyByPage, "madvise_free_huge_pmd(), madvise_free_pte_range() (v5.10), Linux commit 93e06c7a6453 (v4.12)"),
             (at(6, 10), MadvFree::LazyByFolio, "madvise_free_pte_range(), mm/madvise.c (v6.11)"),
         ],
+        /// How MADV_FREE finds out that others map a folio too that a PMD maps.
+        free_pmd_shared_test: SharedTest = [
+            (FIRST, SharedTest::FolioMapcount, "madvise_free_huge_pmd(), mm/huge_memory.c (v5.10, v6.1)"),
+            (at(6, 5), SharedTest::FirstPage, "Linux commit 20b18aada185 (\"madvise:madvise_free_huge_pmd(): don't use mapcount() against large folio for sharing check\", v6.5)"),
+            (at(6, 9), SharedTest::MaybeShared, "madvise_free_huge_pmd() (Linux commit ebb34f78d72c, v6.9; v6.12)"),
+        ],
+        /// The same of a large folio that PTEs map.
+        free_pte_shared_test: SharedTest = [
+            (FIRST, SharedTest::PageMapcount, "madvise_free_pte_range(), mm/madvise.c (v5.10)"),
+            (at(6, 1), SharedTest::FirstPage, "madvise_free_pte_range(), mm/madvise.c (v6.1.190; the backport of Linux commit 0e0e9bd5f7b9 in the stable series, start unverified)"),
+            (at(6, 2), SharedTest::PageMapcount, "madvise_free_pte_range(), mm/madvise.c (v5.10)"),
+            (at(6, 3), SharedTest::FolioMapcount, "Linux commit 98b211d6415f (\"madvise: convert madvise_free_pte_range() to use a folio\", v6.3)"),
+            (at(6, 5), SharedTest::FirstPage, "Linux commit 0e0e9bd5f7b9 (\"madvise:madvise_free_pte_range(): don't use mapcount() against large folio for sharing check\", v6.5)"),
+            (at(6, 9), SharedTest::MaybeShared, "madvise_free_pte_range() (Linux commit ebb34f78d72c, v6.9; v6.12)"),
+        ],
         /// MADV_PAGEOUT exists.
         madv_pageout: bool = [
             (FIRST, false, "include/uapi/asm-generic/mman-common.h (v5.3)"),
@@ -18,7 +33,9 @@ macro_rules! reclaim_rows {
         ],
         /// How MADV_PAGEOUT finds out that others map a large folio too.
         pageout_shared_test: SharedTest = [
-            (FIRST, SharedTest::PageMapcount, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v5.10, v6.8)"),
+            (FIRST, SharedTest::PageMapcount, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (v5.10, v6.1)"),
+            (at(6, 3), SharedTest::FolioMapcount, "Linux commit 07e8c82b5eff (\"madvise: convert madvise_cold_or_pageout_pte_range() to use folios\", v6.3)"),
+            (at(6, 5), SharedTest::FirstPage, "Linux commit 2f406263e3e9 (\"don't use mapcount() against large folio for sharing check\", v6.5)"),
             (at(6, 9), SharedTest::MaybeShared, "madvise_cold_or_pageout_pte_range(), mm/madvise.c (Linux commit ebb34f78d72c, v6.9; v6.11)"),
         ],
         /// A read fault on a swapped page that is exclusive allows writing too, where the area does.

@@ -130,10 +130,25 @@ pub enum MadvFree {
 /// How the kernel finds out that others map a folio too, before it migrates for one process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SharedTest {
-    /// The page's map count is more than 1.
+    /// The page's map count is not 1.
     PageMapcount,
+    /// That of its folio's first page is not 1 (`folio_estimated_sharers()`, include/linux/mm.h, v6.8).
+    FirstPage,
+    /// That of its folio is not 1, though the process may map more than one page of it.
+    FolioMapcount,
     /// What it takes for shared of a folio.
     MaybeShared,
+}
+
+/// Where ksmd finds pages that nobody may use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KsmProtNone {
+    /// Where it scans, and where it compares with a page that it saw before.
+    Everywhere,
+    /// Where it scans: who meets one of them on the way through the tree of those seen before is not compared further.
+    ByScan,
+    /// Nowhere.
+    Nowhere,
 }
 
 /// What becomes of a place on the deferred split queue when a folio is migrated.

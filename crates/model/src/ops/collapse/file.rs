@@ -30,14 +30,21 @@ pub(super) fn may_be_asked(m: &Machine, area: &Vma) -> bool {
     if !by_size || m.policy.collapse_overrides_shmem_sizes {
         return true;
     }
-    let pmd = m.pmd_order();
-    match m.config.borrow().shmem_sizes[usize::from(pmd.0)] {
+    let allows = |size: Order| match m.config.borrow().shmem_sizes[usize::from(size.0)] {
         // The setting of all sizes is overridden.
         ShmemMode::Inherit | ShmemMode::Always => true,
         ShmemMode::Advise => area.advice == ThpAdvice::Huge,
-        ShmemMode::WithinSize => within_size(&file, area.offset, pmd, m.policy.shmem_sizes_round_index),
+        ShmemMode::WithinSize => within_size(&file, area.offset, size, m.policy.shmem_sizes_round_index),
         ShmemMode::Never => false,
-    }
+    };
+    sizes(m).any(allows)
+}
+
+/// The sizes of which one has to be allowed for a range to become a folio of a PMD's size.
+fn sizes(m: &Machine) -> impl Iterator<Item = Order> {
+    let pmd = m.pmd_order();
+    let least = if m.policy.collapse_takes_any_shmem_size { m.policy.shmem_mthp_smallest } else { pmd.0 };
+    (least.min(pmd.0)..=pmd.0).map(Order)
 }
 
 /// Whether khugepaged looks at an area of a file.
@@ -53,7 +60,7 @@ pub(super) fn may_be_scanned(m: &Machine, area: &Vma) -> bool {
     }
     if file.kind.is_shmem() {
         let asked = advised || !m.policy.khugepaged_shmem_needs_advice;
-        return asked && allows(m, &file, area, area.offset, m.pmd_order());
+        return asked && sizes(m).any(|size| allows(m, &file, area, area.offset, size));
     }
     advised && m.policy.collapse_takes_disks && takes_large(m, &file)
 }
