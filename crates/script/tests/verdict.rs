@@ -31,7 +31,7 @@ fn subject<'m>(m: &'m Machine, folio: Folio) -> Subject<'m> {
         swapcache: known.swapcache,
         pagecache: known.pagecache,
         private: known.private,
-        lru: !m.holders.lru_batch().contains(&folio.head),
+        lru: !m.holders.waits_for_lru(folio.head),
         writeback: false,
         dirty,
     };

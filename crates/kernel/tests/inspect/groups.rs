@@ -10,6 +10,7 @@ use mapcount_kernel::inspect::Inspector;
 use mapcount_kernel::inspect::procs::cgroup;
 use mapcount_kernel::observer::Choice;
 use mapcount_kernel::{Unavailable, require};
+use mapcount_model::release::Release;
 
 use crate::checks::inspector;
 use crate::memory::{self, Area, Child, Mount};
@@ -38,8 +39,7 @@ fn mounted(version: u32) -> Option<PathBuf> {
     Some(mounts.lines().find(of_memory)?.split(' ').nth(1)?.into())
 }
 
-/// Tries for a minute: the kernel hands the controller from one version to the other some time after the file system
-/// of the first was unmounted.
+/// Tries for a minute: a file system that was unmounted goes some time later.
 fn eventually<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let start = Instant::now();
     loop {
@@ -62,12 +62,7 @@ impl Group {
         let root = match mounted(version) {
             Some(root) => root,
             None if crate::is_guest() => {
-                // What is charged to a group that is gone keeps its hierarchy: page cache, and pages in batches.
-                let give_up = |_: &io::Error| {
-                    mapcount_kernel::inspect::drain_lru();
-                    let _ = fs::write("/proc/sys/vm/drop_caches", "3");
-                };
-                let made = eventually(|| Mount::cgroups(version).inspect_err(give_up));
+                let made = eventually(|| Mount::cgroups(version));
                 let made = made.map_err(|error| missing(format!("mount: {error}")))?;
                 mount.insert(made).path().to_owned()
             }
@@ -97,15 +92,26 @@ impl Drop for Group {
 
 pub(crate) fn what_a_cgroup_is_charged_for_is_counted(choice: Choice) {
     let Some(mut inspector) = inspector("cgroup", choice) else { return };
-    for version in [2, 1] {
-        check_charges(&mut inspector, version);
+    for version in versions() {
+        check_charges(&mut inspector, *version);
+    }
+}
+
+/// The versions to look at. A guest has none mounted and mounts one: the kernel hands the memory controller from one to
+/// the other only once nothing is charged to the first any more, which may be never. Older guests get the first.
+fn versions() -> &'static [u32] {
+    let release = mapcount_kernel::live::release().unwrap_or_default();
+    match Release::parse(&release) {
+        _ if !crate::is_guest() => &[2, 1],
+        Some(release) if release < Release::new(6, 2, 0) => &[1],
+        _ => &[2],
     }
 }
 
 fn check_charges(inspector: &mut Inspector, version: u32) {
-    // A machine has memory cgroups of one version; in a guest of ours each is mounted in turn.
+    // A machine has memory cgroups of one version.
     let group = match Group::new(version) {
-        Err(missing) if !crate::is_guest() || version == 1 && missing.what.contains("Invalid argument") => {
+        Err(missing) if !crate::is_guest() => {
             return eprintln!("cgroup: version {version} skipped: {missing}");
         }
         group => require::or_skip("cgroup", group),
