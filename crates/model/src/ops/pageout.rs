@@ -265,7 +265,7 @@ fn is_accessed(folio: Folio, places: &[Place]) -> bool {
 fn swap_out(m: &Machine, folio: Folio, places: &[Place]) -> Result<Next, Why> {
     if m.frames.has_flag(folio, FolioFlag::LazyFree) {
         if folio.is_large() && m.policy.reclaim_splits_files == ReclaimSplitsFiles::All {
-            return split::split(m, folio, Request::PAGES).map(|()| Next::Pieces);
+            return split::split(m, folio, Request::LISTED).map(|()| Next::Pieces);
         }
         return lazyfree::drop_folio(m, folio, places).map(|()| Next::Done);
     }
