@@ -234,11 +234,15 @@ impl Subject {
         let first = Live::new(0, pid, BTreeMap::new());
         self.live.insert(mapcount_script::run::FIRST_PROCESS.to_owned(), first);
         self.drain.thoroughly();
+        // A khugepaged that knew no address space wakes at the first advice, and scans; and it drains all batches.
         let scans = |item: &Item| {
-            // It drains all batches when it wakes.
-            let holds = KernelVerb::Lru(Batches::Hold);
-            matches!(item, Item::Step(Step { action: Action::Kernel(verb), .. })
-                if matches!(verb, KernelVerb::Khugepaged(_)) || *verb == holds)
+            let Item::Step(Step { action, .. }) = item else { return false };
+            match action {
+                Action::Kernel(verb) => {
+                    matches!(verb, KernelVerb::Khugepaged(_) | KernelVerb::Lru(Batches::Hold))
+                }
+                Action::Process { verb, .. } => matches!(verb, ProcessVerb::Madvise(_, Advice::Hugepage)),
+            }
         };
         if scenario.items.iter().any(scans) {
             self.rest_khugepaged(&Name::new(mapcount_script::run::FIRST_PROCESS))?;

@@ -31,8 +31,6 @@ pub(super) struct Swap {
     options: Options,
     /// The device, once it is ready to be used, and the open loop device where it is one.
     device: Option<(PathBuf, Option<File>)>,
-    /// The pages that its header tells.
-    told: Option<u64>,
     on: bool,
     /// A swapoff that goes on.
     leaving: Option<JoinHandle<io::Result<()>>>,
@@ -40,7 +38,7 @@ pub(super) struct Swap {
 
 impl Swap {
     pub(super) const fn new(options: Options) -> Swap {
-        Swap { options, device: None, told: None, on: false, leaving: None }
+        Swap { options, device: None, on: false, leaving: None }
     }
 
     pub(super) const fn is_on(&self) -> bool {
@@ -72,12 +70,10 @@ impl Swap {
         }
         let Some((device, _)) = &self.device else { return Ok(()) };
         let pages = room.map_or_else(|| self.pages(), |room| room + 1);
-        if self.told != Some(pages) {
-            let file = OpenOptions::new().write(true).open(device)?;
-            write_at(&file, &header(pages), 0)?;
-            file.sync_all()?;
-            self.told = Some(pages);
-        }
+        // Each time, as whoever prepares a device does: that the device is closed again drains the batches for the LRU.
+        let file = OpenOptions::new().write(true).open(device)?;
+        write_at(&file, &header(pages), 0)?;
+        file.sync_all()?;
         let path = CString::new(device.as_os_str().as_bytes())?;
         settings.undo(&Undo::SwapOff(device))?;
         // SAFETY: the path ends with a 0.
