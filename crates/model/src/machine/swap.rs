@@ -153,14 +153,12 @@ impl Swap {
             let end = (next / clusters.slots + 1) * clusters.slots;
             self.free_between(next, end.min(self.behind()), count)
         });
+        let free = || self.in_free_cluster(order);
+        let used = || self.in_used_cluster(order, count);
         match clusters.choice {
-            ClusterChoice::Free => last.or_else(|| self.in_free_cluster(order)),
-            ClusterChoice::FreeThenUsed => {
-                last.or_else(|| self.in_free_cluster(order)).or_else(|| self.in_used_cluster(order, count))
-            }
-            ClusterChoice::UsedThenFree => {
-                last.or_else(|| self.in_used_cluster(order, count)).or_else(|| self.in_free_cluster(order))
-            }
+            ClusterChoice::Free => last.or_else(free),
+            ClusterChoice::FreeThenUsed => last.or_else(free).or_else(used),
+            ClusterChoice::UsedThenFree => last.or_else(used).or_else(free),
         }
     }
 

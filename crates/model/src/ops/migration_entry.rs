@@ -205,7 +205,7 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, zeroes: O
     let mut at = place.start;
     let mut restored = false;
     let drops_zeroes = zeroes.is_some();
-    let is_locked = |page| zeroes.is_some_and(|places| places.iter().any(|place| locks(place, page)));
+    let is_locked = |page| zeroes.is_some_and(|places| places.iter().any(|place| locks(m, place, page)));
     while at < place.end {
         let _guard = m.lock_table(mm, at);
         if let Pmd::Leaf(entry) = mm.table.pmd(at) {
@@ -264,12 +264,14 @@ pub(super) fn remap(m: &Machine, folio: Folio, place: &Place, to: Pfn, zeroes: O
 }
 
 /// Whether a locked area maps a page, which is marked by that.
-fn locks(place: &Place, page: Pfn) -> bool {
-    let maps = |at| {
-        let entry = place.mm.table.read(at);
-        entry.is_present() && !entry.is_zero() && entry.page() == page
-    };
-    place.vma.locked && (place.start..place.end).any(maps)
+fn locks(m: &Machine, place: &Place, page: Pfn) -> bool {
+    let index = m.frames.mapping(m.folio(page)).index;
+    let at = (place.vma.start + index).wrapping_sub(place.vma.offset);
+    if !place.vma.locked || !place.vma.contains(at) {
+        return false;
+    }
+    let entry = place.mm.table.read(at);
+    entry.is_present() && !entry.is_zero() && entry.page() == page
 }
 
 /// The entry that a migration entry becomes. Up to 6.0 it forgets that the page was accessed.
